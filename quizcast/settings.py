@@ -1,0 +1,201 @@
+"""What an operator may choose, read once from the environment; floor 2.
+
+`Settings.from_env(os.environ)` is the only reader; nothing is read at import and nothing is built here.
+A field's docs are in `DOCS`, from which `quizcast doctor` and the table in docs/settings.md are made (a test
+holds them together). Names carry their unit. Secrets never show in `repr`.
+"""
+
+import os
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from quizcast.errors import Problem, SettingsInvalid
+
+PREFIX = "QUIZCAST_"
+SECRETS = frozenset({"keys", "metrics_token"})
+URLS = frozenset({"redis_url", "queue_url", "database_url", "replica_urls"})
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """One process's settings; the variable for `redis_url` is `QUIZCAST_REDIS_URL`, and so on."""
+
+    redis_url: str = ""
+    queue_url: str = ""
+    database_url: str = ""
+    replica_urls: tuple[str, ...] = ()
+    data_dir: Path = Path("var")
+    pg_bin: str = ""
+    redis_bin: str = ""
+    keys: tuple[str, ...] = ()
+    public_url: str = ""
+    trusted_proxies: str = "127.0.0.1,unix"
+    cors_origins: tuple[str, ...] = ()
+    metrics_token: str = ""
+    log_level: str = "info"
+    log_format: str = "auto"
+
+    shards: int = 4
+    key_prefix: str = "qc:"
+    redis_timeout_s: float = 5.0
+    redis_connections: int = 32
+    db_pool_max: int = 4
+    db_pool_waiting_max: int = 200
+    db_timeout_s: float = 5.0
+
+    access_ttl_s: int = 900
+    refresh_ttl_s: int = 30 * 86400
+    participant_ttl_s: int = 86400
+    game_ttl_s: int = 86400
+
+    max_streams: int = 12_000
+    stream_max_age_s: int = 4 * 3600
+    stream_buffer_bytes: int = 262_144
+    heartbeat_s: float = 15.0
+    drain_s: float = 4.0
+    log_events_max: int = 2_000
+
+    intake_pending_max: int = 20_000
+    intake_group_max: int = 512
+    flush_batch_max: int = 5_000
+    import_bytes_max: int = 4_194_304
+
+    register_per_hour: int = 60
+    login_per_minute: int = 10
+    joins_per_second: int = 2_000
+
+    def __repr__(self) -> str:
+        """Fields and values, with secrets masked and passwords cut out of addresses."""
+        shown = ", ".join(f"{name}={masked(name, getattr(self, name))!r}" for name in self.__struct_fields__)
+        return f"Settings({shown})"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
+        """Read every `QUIZCAST_*` variable. Raises `SettingsInvalid` naming all that are wrong, not just the first."""
+        hints = typing.get_type_hints(cls)
+        values: dict[str, Any] = {}
+        problems = []
+        for name in cls.__struct_fields__:
+            variable = PREFIX + name.upper()
+            text = env.get(variable, "").strip()
+            if not text:
+                continue
+            try:
+                values[name] = _parse(text, hints[name])
+            except ValueError:
+                kind = getattr(hints[name], "__name__", "list")
+                # Never the value itself: it may be a secret in the wrong variable.
+                problems.append(Problem(path=variable, message=f"expected a value of type {kind}"))
+        if problems:
+            raise SettingsInvalid("; ".join(f"{p.path}: {p.message}" for p in problems), problems=problems)
+        settings = cls(**values)
+        if problems := list(_out_of_range(settings)):
+            raise SettingsInvalid("; ".join(f"{p.path}: {p.message}" for p in problems), problems=problems)
+        return settings
+
+    def to_env(self) -> dict[str, str]:
+        """The variables that `from_env` reads back to an equal value; how the supervisor hands settings on."""
+        out = {}
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            out[PREFIX + name.upper()] = ",".join(value) if isinstance(value, tuple) else str(value)
+        return out
+
+    @property
+    def embedded(self) -> bool:
+        """Whether `serve` has to bring its own Redis and Postgres."""
+        return not (self.redis_url or self.database_url)
+
+
+def _parse(text: str, hint: Any) -> Any:
+    if isinstance(hint, types.GenericAlias):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return hint(text)
+
+
+def _out_of_range(settings: Settings) -> list[Problem]:
+    problems = [
+        Problem(path=PREFIX + name.upper(), message="must be above zero")
+        for name in settings.__struct_fields__
+        if isinstance(value := getattr(settings, name), int | float) and value <= 0
+    ]
+    if bool(settings.redis_url) != bool(settings.database_url):
+        problems.append(
+            Problem(
+                path="QUIZCAST_REDIS_URL",
+                message="set both QUIZCAST_REDIS_URL and QUIZCAST_DATABASE_URL, or neither",
+            )
+        )
+    if settings.log_format not in ("auto", "json", "plain"):
+        problems.append(Problem(path="QUIZCAST_LOG_FORMAT", message="must be auto, json or plain"))
+    if settings.log_level not in ("debug", "info", "warning", "error"):
+        problems.append(
+            Problem(path="QUIZCAST_LOG_LEVEL", message="must be debug, info, warning or error")
+        )
+    return problems
+
+
+def masked(name: str, value: Any) -> Any:
+    """A setting's value as logs and `doctor` may show it."""
+    if name in SECRETS:
+        return "***" if value else value
+    if name in URLS:
+        return tuple(map(without_password, value)) if isinstance(value, tuple) else without_password(value)
+    return value
+
+
+def without_password(url: str) -> str:
+    """An address with its password starred out: `redis://:***@host/0`."""
+    parts = urlsplit(url)
+    if not parts.password:
+        return url
+    userinfo, _, place = parts.netloc.rpartition("@")
+    user = userinfo.split(":", 1)[0]
+    return urlunsplit(parts._replace(netloc=f"{user}:***@{place}"))
+
+
+DOCS: dict[str, str] = {
+    "redis_url": "Redis (7.0 or later, or Valkey) with the live games: `redis://`, `rediss://` or `unix://`. Empty: embedded",
+    "queue_url": "Redis of the job queue; empty: the same as the live one",
+    "database_url": "Postgres (15 or later), `postgresql://…`. Empty: embedded",
+    "replica_urls": "read-only Postgres servers, by commas; results and lists are read there",
+    "data_dir": "where the embedded servers, the key file and the metrics files live (0700)",
+    "pg_bin": "folder with Postgres's programs, when the search should not find its own",
+    "redis_bin": "Redis or Valkey server program, likewise",
+    "keys": "`kid:secret` by commas, secrets of 32 and more characters; the first signs, all verify. Empty: a key file in the data directory",
+    "public_url": "the address that people type, for links and QR codes; empty: taken from each request",
+    "trusted_proxies": "whose `X-Forwarded-*` headers are believed: addresses by commas",
+    "cors_origins": "other sites whose pages may call the API, by commas; empty: none",
+    "metrics_token": "bearer token that `/metrics` asks for; empty: open, so keep it behind the proxy",
+    "log_level": "debug, info, warning or error",
+    "log_format": "json, plain, or auto (plain on a terminal)",
+    "shards": "over how many Redis slots games are spread; fixed for the life of a deployment",
+    "key_prefix": "in front of every Redis key and channel",
+    "redis_timeout_s": "how long one Redis call may take",
+    "redis_connections": "Redis connections that one process may open",
+    "db_pool_max": "Postgres connections that one process may open, to the primary and to each replica",
+    "db_pool_waiting_max": "requests that may wait for a Postgres connection before the next gets a 503",
+    "db_timeout_s": "how long one request waits for a Postgres connection",
+    "access_ttl_s": "life of a host's access token",
+    "refresh_ttl_s": "life of a host's refresh token",
+    "participant_ttl_s": "life of participants' and screens' tokens",
+    "game_ttl_s": "how long a game stays in Redis after its last change",
+    "max_streams": "event streams that one process may hold; the next gets a 503",
+    "stream_max_age_s": "a stream ends after about so long and the client comes back (jittered)",
+    "stream_buffer_bytes": "what may wait for one slow reader before its stream is closed",
+    "heartbeat_s": "between two heartbeats of a stream; below the proxy's read timeout",
+    "drain_s": "over how long a stopping process spreads its clients' return",
+    "log_events_max": "kept events per game, for clients that resume",
+    "intake_pending_max": "answers and joins that may wait in one process before the next gets a 503",
+    "intake_group_max": "answers and joins that ride in one Redis round trip",
+    "flush_batch_max": "rows in one Postgres transaction of the flush",
+    "import_bytes_max": "largest quiz file",
+    "register_per_hour": "new accounts from one address",
+    "login_per_minute": "login attempts for one account; twenty times as many from one address (a school is one address)",
+    "joins_per_second": "joins over all games that one process admits",
+}
