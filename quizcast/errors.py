@@ -47,7 +47,7 @@ class QuizcastError(Exception):
         return (cls.__doc__ or cls.__name__).strip().splitlines()[0].rstrip(".")
 
 
-# ── the request makes no sense as it stands ──────────────────────────────────────────────────────────────────
+# ── the request makes no sense as it stands ─────────────────────────────────────────────────────────────────
 
 
 class InvalidInput(QuizcastError):
@@ -98,7 +98,7 @@ class CursorInvalid(InvalidInput):
     code = "cursor_invalid"
 
 
-# ── who are you? ─────────────────────────────────────────────────────────────────────────────────────────────
+# ── who are you? ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class NotAuthenticated(QuizcastError):
@@ -131,7 +131,7 @@ class RefreshInvalid(NotAuthenticated):
     code = "refresh_invalid"
 
 
-# ── you are known, and may not ───────────────────────────────────────────────────────────────────────────────
+# ── you are known, and may not ──────────────────────────────────────────────────────────────────────────────
 
 
 class NotAllowed(QuizcastError):
@@ -158,7 +158,7 @@ class Banned(NotAllowed):
     code = "banned"
 
 
-# ── not found ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── not found ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class NotFound(QuizcastError):
@@ -197,7 +197,7 @@ class MethodNotAllowed(QuizcastError):
     code = "method_not_allowed"
 
 
-# ── it made sense, but not now ───────────────────────────────────────────────────────────────────────────────
+# ── it made sense, but not now ──────────────────────────────────────────────────────────────────────────────
 
 
 class Conflict(QuizcastError):
@@ -284,7 +284,7 @@ class Stale(QuizcastError):
     code = "version_stale"
 
 
-# ── slow down; try again soon ────────────────────────────────────────────────────────────────────────────────
+# ── slow down; try again soon ───────────────────────────────────────────────────────────────────────────────
 
 
 class TooMany(QuizcastError):
@@ -335,7 +335,7 @@ class PostgresUnavailable(Unavailable):
     code = "postgres_unavailable"
 
 
-# ── for the person at the terminal ───────────────────────────────────────────────────────────────────────────
+# ── for the person at the terminal ──────────────────────────────────────────────────────────────────────────
 
 
 class OperatorError(QuizcastError):

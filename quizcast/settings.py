@@ -134,9 +134,7 @@ def _out_of_range(settings: Settings) -> list[Problem]:
     if settings.log_format not in ("auto", "json", "plain"):
         problems.append(Problem(path="QUIZCAST_LOG_FORMAT", message="must be auto, json or plain"))
     if settings.log_level not in ("debug", "info", "warning", "error"):
-        problems.append(
-            Problem(path="QUIZCAST_LOG_LEVEL", message="must be debug, info, warning or error")
-        )
+        problems.append(Problem(path="QUIZCAST_LOG_LEVEL", message="must be debug, info, warning or error"))
     return problems
 
 
@@ -160,14 +158,14 @@ def without_password(url: str) -> str:
 
 
 DOCS: dict[str, str] = {
-    "redis_url": "Redis (7.0 or later, or Valkey) with the live games: `redis://`, `rediss://` or `unix://`. Empty: embedded",
+    "redis_url": "Redis 7.0 or Valkey with the live games: `redis://`, `rediss://`, `unix://`. Empty: embedded",
     "queue_url": "Redis of the job queue; empty: the same as the live one",
     "database_url": "Postgres (15 or later), `postgresql://…`. Empty: embedded",
     "replica_urls": "read-only Postgres servers, by commas; results and lists are read there",
     "data_dir": "where the embedded servers, the key file and the metrics files live (0700)",
     "pg_bin": "folder with Postgres's programs, when the search should not find its own",
     "redis_bin": "Redis or Valkey server program, likewise",
-    "keys": "`kid:secret` by commas, secrets of 32 and more characters; the first signs, all verify. Empty: a key file in the data directory",
+    "keys": "`kid:secret` by commas; the first signs, all verify. Empty: a key file in the data directory",
     "public_url": "the address that people type, for links and QR codes; empty: taken from each request",
     "trusted_proxies": "whose `X-Forwarded-*` headers are believed: addresses by commas",
     "cors_origins": "other sites whose pages may call the API, by commas; empty: none",
@@ -196,6 +194,6 @@ DOCS: dict[str, str] = {
     "flush_batch_max": "rows in one Postgres transaction of the flush",
     "import_bytes_max": "largest quiz file",
     "register_per_hour": "new accounts from one address",
-    "login_per_minute": "login attempts for one account; twenty times as many from one address (a school is one address)",
+    "login_per_minute": "login attempts for one account; twenty times as many from one address",
     "joins_per_second": "joins over all games that one process admits",
 }
