@@ -291,6 +291,19 @@ class Message(NamedTuple):
     only_for: str | None = None
 
 
+class History(NamedTuple):
+    """Kept events in order without a hole, and the position after the last of them (or of the log, when none)."""
+
+    messages: list[Message]
+    head: Position
+
+
+class Gap(NamedTuple):
+    """Some of what was asked for is gone; `reason` is what a `reset` will say."""
+
+    reason: str
+
+
 def parse_message(raw: bytes) -> Message | None:
     """A channel's message, or None for bytes that are none."""
     head, _, rest = raw.partition(b" ")

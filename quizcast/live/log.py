@@ -1,0 +1,175 @@
+"""The event log on Redis: history from a stream, news from one pub/sub connection per process; floor 5.
+
+Pub/sub is only the doorbell: it may lose messages, and a broken subscription can look like a quiet evening. So the
+connection is pinged, is replaced whole when a ping goes unanswered, and after every replacement `on_restored` tells
+the hub to look into the log for what it missed.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from quizcast.errors import GameUnknown, RedisUnavailable
+from quizcast.live.redis import Live, new_client
+from quizcast.wire.events import Gap, History, Message, Position, parse_message, parse_position
+
+PING_EVERY_S = 0.4
+SILENCE_MAX_S = 0.9  # a line that answers no ping for so long is dead, however open it looks
+RECONNECT_S = 0.1
+SUBSCRIBE_TIMEOUT_S = 3.0
+
+log = logging.getLogger(__name__)
+
+
+class RedisLog:
+    """The hub's `EventLog`. `start`, then `listen` per game; `stop` at the end."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._client = new_client(live.settings)  # of its own: a subscriber must not wait for the pool
+        self._pubsub: PubSub | None = None
+        self._listening: dict[bytes, str] = {}  # channel → game
+        self._confirmed: dict[bytes, asyncio.Future[None]] = {}
+        self._heard_at = 0.0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._on_message: Callable[[str, Message], None] = lambda _game_id, _message: None
+        self._on_restored: Callable[[], None] = lambda: None
+
+    async def start(self, on_message: Callable[[str, Message], None], on_restored: Callable[[], None]) -> None:
+        """Begin to deliver: `on_message(game_id, message)` in order per game, `on_restored()` after every gap."""
+        self._on_message, self._on_restored = on_message, on_restored
+        self._tasks = [asyncio.create_task(self._read(), name="log reader")]
+
+    async def stop(self) -> None:
+        """Stop delivering and give the connection back."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._drop()
+        await self._client.aclose()
+
+    async def listen(self, game_id: str) -> None:
+        """Return once every later message of the game will be delivered. Raises `RedisUnavailable`."""
+        channel = self._live.keys.channel(game_id).encode()
+        self._listening[channel] = game_id
+        confirmed = self._confirmed.get(channel)
+        if confirmed is None:
+            confirmed = self._confirmed[channel] = asyncio.get_running_loop().create_future()
+            if self._pubsub is not None:
+                with contextlib.suppress(RedisError, OSError):  # the reader will notice, and subscribe anew
+                    await self._pubsub.ssubscribe(channel)
+        try:
+            await asyncio.wait_for(asyncio.shield(confirmed), SUBSCRIBE_TIMEOUT_S)
+        except TimeoutError:
+            raise RedisUnavailable(retry_after_s=1) from None
+
+    async def unlisten(self, game_id: str) -> None:
+        """Hear no more of the game."""
+        channel = self._live.keys.channel(game_id).encode()
+        self._listening.pop(channel, None)
+        self._confirmed.pop(channel, None)
+        if self._pubsub is not None:
+            with contextlib.suppress(RedisError, OSError):
+                await self._pubsub.sunsubscribe(channel)
+
+    async def since(self, game_id: str, after: Position) -> History | Gap:
+        """Every kept event after a position, or a `Gap` when some of them are gone. Raises `GameUnknown`."""
+        head = await self._head(game_id)
+        if after.epoch != head.epoch:
+            return Gap(reason="history_lost")
+        first = f"{after.epoch}-{after.offset + 1}"
+        found = await self._live.do("log_since", self._live.client.xrange(self._live.keys.log(game_id), first, "+"))
+        messages = [_message(entry) for entry in found]
+        if messages:
+            whole = messages[0].position == Position(after.epoch, after.offset + 1)
+            return History(messages, messages[-1].position or head) if whole else Gap(reason="too_old")
+        if after.offset == head.offset:
+            return History([], head)
+        return Gap(reason="history_lost" if after.offset > head.offset else "too_old")
+
+    async def recent(self, game_id: str, most: int) -> History:
+        """The latest kept events, up to `most`. Raises `GameUnknown`."""
+        head = await self._head(game_id)
+        found = await self._live.do("log_recent", self._live.client.xrevrange(self._live.keys.log(game_id), count=most))
+        messages = [_message(entry) for entry in reversed(found)]
+        return History(messages, (messages[-1].position if messages else None) or head)
+
+    async def _head(self, game_id: str) -> Position:
+        names = ("epoch", "offset")
+        _, epoch, offset = await self._live.script("look", [self._live.keys.game(game_id)], names)
+        if epoch is None:
+            raise GameUnknown()
+        return Position(int(epoch), int(offset))
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                await self._connect()
+                await self._deliver()
+            except (RedisError, OSError, TimeoutError) as error:
+                log.warning("the subscription broke and is being renewed: %s", type(error).__name__)
+                await self._drop()
+                await asyncio.sleep(RECONNECT_S)
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        for channel in self._listening:
+            if channel not in self._confirmed or self._confirmed[channel].done():
+                self._confirmed[channel] = loop.create_future()
+        pubsub = self._client.pubsub()
+        await asyncio.wait_for(pubsub.connect(), SILENCE_MAX_S)  # type: ignore[no-untyped-call]
+        if self._listening:
+            await pubsub.ssubscribe(*self._listening)
+        self._pubsub = pubsub
+        self._heard_at = loop.time()
+
+    async def _deliver(self) -> None:
+        loop = asyncio.get_running_loop()
+        restored = bool(self._listening)
+        pubsub = self._pubsub
+        if pubsub is None:
+            return
+        pinged_at = 0.0
+        while True:
+            if loop.time() - pinged_at >= PING_EVERY_S:
+                await asyncio.wait_for(pubsub.ping(), SILENCE_MAX_S)  # type: ignore[arg-type]
+                pinged_at = loop.time()
+            raw = await pubsub.get_message(timeout=PING_EVERY_S)  # type: ignore[no-untyped-call]
+            if raw is None:
+                if loop.time() - self._heard_at > SILENCE_MAX_S:
+                    raise TimeoutError
+                continue
+            self._heard_at = loop.time()
+            self._dispatch(raw)
+            if restored and all(future.done() for future in self._confirmed.values()):
+                restored = False
+                self._on_restored()
+
+    def _dispatch(self, raw: dict[str, Any]) -> None:
+        channel = raw.get("channel")
+        if raw["type"] == "ssubscribe":
+            confirmed = self._confirmed.get(channel)  # type: ignore[arg-type]
+            if confirmed and not confirmed.done():
+                confirmed.set_result(None)
+        elif raw["type"] == "smessage":
+            game_id = self._listening.get(channel)  # type: ignore[arg-type]
+            message = parse_message(raw["data"])
+            if game_id is not None and message is not None:
+                self._on_message(game_id, message)
+
+    async def _drop(self) -> None:
+        pubsub, self._pubsub = self._pubsub, None
+        if pubsub is not None:
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                await asyncio.wait_for(pubsub.aclose(), 1)  # type: ignore[no-untyped-call]
+
+
+def _message(entry: tuple[bytes, dict[bytes, bytes]]) -> Message:
+    entry_id, fields = entry
+    ((name, data),) = fields.items()
+    return Message(name.decode(), data, parse_position(entry_id.decode()))

@@ -1,0 +1,44 @@
+-- Write a game's next state, log its events, publish them and hand its rows to the flush: all of it, or nothing.
+-- KEYS  1 game   2 log   3 due   4 rows   5 waiting   6 done   7 here   8 channel (so that SPUBLISH finds its slot)
+-- ARGV  1 game id   2 revision that must still hold   3 state   4 phase   5 question   6 opens_at   7 until   8 shut
+--       9 scored   10 due_at ('' = none)   11 ttl in seconds   12 most log entries   13 '1' when a question opens
+--       14 number of rows n, then n rows; then name and data of each event
+-- returns {1, offset} or {0, 0} when the revision has moved on
+local revision = redis.call('HGET', KEYS[1], 'revision')
+if revision ~= ARGV[2] then return {0, 0} end
+
+local t = redis.call('TIME')
+local now = string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000))
+
+redis.call('HSET', KEYS[1], 'state', ARGV[3], 'phase', ARGV[4], 'question', ARGV[5], 'opens_at', ARGV[6],
+  'until', ARGV[7], 'shut', ARGV[8], 'scored', ARGV[9])
+redis.call('HINCRBY', KEYS[1], 'revision', 1)
+if ARGV[10] == '' then redis.call('ZREM', KEYS[3], ARGV[1]) else redis.call('ZADD', KEYS[3], ARGV[10], ARGV[1]) end
+
+if ARGV[13] == '1' then
+  -- Whoever is connected now is waited for; presence.lua adds those who come later.
+  redis.call('HDEL', KEYS[1], 'sealed', 'event:closed', 'event:leaderboard')
+  redis.call('DEL', KEYS[5], KEYS[6])
+  local here = redis.call('ZRANGEBYSCORE', KEYS[7], '(' .. now, '+inf')
+  for first = 1, #here, 1000 do
+    redis.call('SADD', KEYS[5], unpack(here, first, math.min(first + 999, #here)))
+  end
+  redis.call('EXPIRE', KEYS[5], ARGV[11])
+end
+
+local rows = tonumber(ARGV[14])
+for i = 15, 14 + rows do redis.call('XADD', KEYS[4], '*', 'row', ARGV[i], 'at', now) end
+
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+local offset = tonumber(redis.call('HGET', KEYS[1], 'offset'))
+for i = 15 + rows, #ARGV, 2 do
+  local name, data = ARGV[i], string.sub(ARGV[i + 1], 1, -2) .. ',"server_now_at":' .. now .. '}'
+  offset = redis.call('HINCRBY', KEYS[1], 'offset', 1)
+  local id = epoch .. '-' .. offset
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[12], id, name, data)
+  redis.call('HSET', KEYS[1], 'event:' .. name, data)
+  redis.call('SPUBLISH', KEYS[8], id .. ' ' .. name .. ' ' .. data)
+end
+redis.call('EXPIRE', KEYS[1], ARGV[11])
+redis.call('EXPIRE', KEYS[2], ARGV[11])
+return {1, offset}

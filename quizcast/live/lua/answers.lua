@@ -1,0 +1,61 @@
+-- Take a group of answers: first wins, on this server's clock.
+-- KEYS  1 rows; then for each (game, question): game, answers, people, waiting, done, channel
+-- ARGV  for each (game, question) in turn: question, n, ttl in seconds, then n times: participant, answer, row
+-- returns for each (game, question): 1 when nobody is waited for any more, else 0; then for each answer: code, at
+--         code 0 taken, 1 taken before (same answer), 2 answered otherwise, 3 not open, 4 closed, 5 not in the game,
+--         6 no such game; at is when it was taken
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local stamp = string.format('%.0f', now)
+local flags, out = {}, {}
+local arg = 1
+for key = 2, #KEYS, 6 do
+  local question, count, ttl = ARGV[arg], tonumber(ARGV[arg + 1]), ARGV[arg + 2]
+  arg = arg + 3
+  local game = redis.call('HMGET', KEYS[key], 'phase', 'question', 'opens_at', 'until', 'sealed')
+  local refusal
+  if not game[1] then
+    refusal = 6
+  elseif game[2] ~= question then
+    refusal = tonumber(question) < tonumber(game[2]) and 4 or 3
+  elseif game[1] ~= 'question' or game[5] == question or now > tonumber(game[4]) then
+    refusal = 4
+  elseif now < tonumber(game[3]) then
+    refusal = 3
+  end
+  local taken = 0
+  for _ = 1, count do
+    local participant, answer, row = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2]
+    arg = arg + 3
+    local code, at = refusal, stamp
+    -- A retry of an acknowledged answer gets its promise repeated, even after the bell.
+    local known = redis.call('HGET', KEYS[key + 1], participant)
+    if known then
+      local colon = string.find(known, ':', 1, true)
+      at = string.sub(known, 1, colon - 1)
+      if string.sub(known, colon + 1) == answer then code = 1 else code = refusal or 2 end
+    elseif redis.call('HEXISTS', KEYS[key + 2], participant) == 0 then
+      code = refusal == 6 and 6 or 5
+    elseif not refusal then
+      redis.call('HSET', KEYS[key + 1], participant, stamp .. ':' .. answer)
+      redis.call('XADD', KEYS[1], '*', 'row', row, 'at', stamp)
+      redis.call('SREM', KEYS[key + 3], participant)
+      redis.call('SADD', KEYS[key + 4], participant)
+      code, taken = 0, taken + 1
+    end
+    out[#out + 1] = code
+    out[#out + 1] = at
+  end
+  local left = 1
+  if taken > 0 then
+    redis.call('EXPIRE', KEYS[key + 1], ttl)
+    redis.call('EXPIRE', KEYS[key + 4], ttl)
+    left = redis.call('SCARD', KEYS[key + 3])
+    local answered = redis.call('SCARD', KEYS[key + 4])
+    redis.call('SPUBLISH', KEYS[key + 5], '* progress {"index":' .. question .. ',"answered":' .. answered
+      .. ',"eligible":' .. answered + left .. '}')
+  end
+  flags[#flags + 1] = left == 0 and 1 or 0
+end
+for i = 1, #out do flags[#flags + 1] = out[i] end
+return flags

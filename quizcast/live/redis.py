@@ -1,0 +1,191 @@
+"""The Redis client, the scripts, and every key with its type, content and life; floor 5.
+
+Everything of a game lies in one slot: its keys carry the hash tag of its shard, so that a script may touch them
+together on a cluster as well. The protocol version is fixed here and nowhere else: RESP3 nests replies differently.
+"""
+
+import time
+import zlib
+from collections.abc import Awaitable, Sequence
+from importlib import resources
+from typing import Any, TypeVar, cast
+
+import redis.asyncio as aioredis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from quizcast.errors import RedisUnavailable
+from quizcast.metrics import REDIS_ERRORS, REDIS_SECONDS
+from quizcast.settings import Settings
+
+PROTOCOL = 2
+RETRY_AFTER_S = 1.0
+SCRIPTS = ("advance", "answers", "joins", "look", "presence", "remove", "seal")
+
+T = TypeVar("T")
+
+
+class Keys:
+    """Builds every key. `{s3}` is the shard's hash tag; `G` stands for a game's id."""
+
+    def __init__(self, prefix: str, shards: int) -> None:
+        self.prefix = prefix
+        self.shards = shards
+
+    def shard_of(self, game_id: str) -> int:
+        """The shard a game lives on, for good: from 0 up to the number of shards."""
+        return zlib.crc32(game_id.encode()) % self.shards
+
+    def pin(self, pin: str) -> str:
+        """String: the id of the game that has this PIN now. Lives as long as the game takes joins."""
+        return f"{self.prefix}pin:{pin}"
+
+    def game(self, game_id: str) -> str:
+        """Hash: `state` (MessagePack Game), `revision`, `epoch`, `offset`, and what the scripts check.
+
+        Those are `phase`, `question`, `opens_at`, `until`, `sealed`, `shut`, `max`, `joins`, `scored` (index of the
+        question scored last), and `event:*`, the data of the latest event of each kind for snapshots.
+        """
+        return self._of(game_id, "game")
+
+    def quiz(self, game_id: str) -> str:
+        """String: the quiz as it was when the game was created, JSON."""
+        return self._of(game_id, "quiz")
+
+    def log(self, game_id: str) -> str:
+        """Stream: the kept events; ids are positions `epoch-offset`, one field, event name → data."""
+        return self._of(game_id, "log")
+
+    def people(self, game_id: str) -> str:
+        """Hash: participant → `number:joined_at:nickname`."""
+        return self._of(game_id, "people")
+
+    def names(self, game_id: str) -> str:
+        """Hash: skeleton of a nickname → participant."""
+        return self._of(game_id, "names")
+
+    def bans(self, game_id: str) -> str:
+        """Set: banned participants, and `name:` + skeletons of banned nicknames."""
+        return self._of(game_id, "bans")
+
+    def answers(self, game_id: str, question: int) -> str:
+        """Hash: participant → `received_at:answer as JSON`."""
+        return self._of(game_id, f"answers:{question}")
+
+    def outcomes(self, game_id: str, question: int) -> str:
+        """Hash: participant → MessagePack Standing after this question. Written once it is sealed."""
+        return self._of(game_id, f"outcomes:{question}")
+
+    def here(self, game_id: str) -> str:
+        """Sorted set: participant → ms until which they count as connected."""
+        return self._of(game_id, "here")
+
+    def waiting(self, game_id: str) -> str:
+        """Set: connected participants who have not answered the open question."""
+        return self._of(game_id, "waiting")
+
+    def done(self, game_id: str) -> str:
+        """Set: participants who have answered the open question."""
+        return self._of(game_id, "done")
+
+    def channel(self, game_id: str) -> str:
+        """Sharded pub/sub channel: the game's messages, as in `wire.events.Message`."""
+        return self._of(game_id, "channel")
+
+    def due(self, shard: int) -> str:
+        """Sorted set: games with an open question → ms at which it is to be closed."""
+        return f"{self.prefix}{{s{shard}}}:due"
+
+    def rows(self, shard: int) -> str:
+        """Stream: rows on their way to Postgres (`wire.rows`). Entries go when they are committed, never before."""
+        return f"{self.prefix}{{s{shard}}}:rows"
+
+    def dead(self, shard: int) -> str:
+        """Stream: rows that Postgres refused, with `reason`. They stay until somebody decides."""
+        return f"{self.prefix}{{s{shard}}}:dead"
+
+    def rung(self, shard: int) -> str:
+        """String: a flush of this shard has been asked for; a short life, so that no lost job can silence it."""
+        return f"{self.prefix}{{s{shard}}}:rung"
+
+    def _of(self, game_id: str, what: str) -> str:
+        return f"{self.prefix}{{s{self.shard_of(game_id)}}}:{game_id}:{what}"
+
+
+class Live:
+    """One process's door to Redis. Build it once; `close()` at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.keys = Keys(settings.key_prefix, settings.shards)
+        self.client = new_client(settings)
+        self._sources = {name: _source(name) for name in SCRIPTS}
+        self._hashes: dict[str, str] = {}
+        self._skew_ms = 0.0
+
+    async def script(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run a script by name. Raises `RedisUnavailable`; the scripts are safe to run again after that."""
+        return await guarded(name, self._run(name, keys, args))
+
+    async def _run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        digest = self._hashes.get(name)
+        if digest is None:
+            digest = self._hashes[name] = await self.client.script_load(self._sources[name])
+        try:
+            return await self.client.evalsha(digest, len(keys), *keys, *args)
+        except NoScriptError:  # the server was restarted or failed over
+            return await self.client.eval(self._sources[name], len(keys), *keys, *args)
+
+    async def do(self, name: str, command: Awaitable[Any] | Any) -> Any:
+        """Await one command or pipeline, timed under `name`. Raises `RedisUnavailable`."""
+        return await guarded(name, cast("Awaitable[Any]", command))
+
+    def now(self) -> int:
+        """The server's clock, that is Redis's, in ms since the epoch; as of the last `set_clock`."""
+        return int(time.time() * 1000 + self._skew_ms)
+
+    def set_clock(self, server_now_ms: float) -> None:
+        """Learn from a fresh reading of Redis's clock by how much this machine's differs."""
+        self._skew_ms = server_now_ms - time.time() * 1000
+
+    async def ping(self) -> None:
+        """Raises `RedisUnavailable` unless the server answers."""
+        await self.do("ping", self.client.ping())
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self.client.aclose()
+
+
+async def guarded(name: str, command: Awaitable[T]) -> T:
+    """Await a Redis call with its time measured and its failures in quizcast's words."""
+    with REDIS_SECONDS.labels(name).time():
+        try:
+            return await command
+        except (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError) as error:
+            REDIS_ERRORS.labels(type(error).__name__).inc()
+            raise RedisUnavailable(retry_after_s=RETRY_AFTER_S) from error
+        except RedisError as error:
+            REDIS_ERRORS.labels(type(error).__name__).inc()
+            # Loading, failing over, out of memory, read-only: all of them pass, and nothing was done.
+            raise RedisUnavailable(str(error).split(":", 1)[0], retry_after_s=RETRY_AFTER_S) from error
+
+
+def new_client(settings: Settings) -> aioredis.Redis:
+    """A client on `QUIZCAST_REDIS_URL`. A dropped connection is tried once more: every call here may be repeated."""
+    return aioredis.Redis.from_url(
+        settings.redis_url,
+        protocol=PROTOCOL,
+        max_connections=settings.redis_connections,
+        socket_timeout=settings.redis_timeout_s,
+        socket_connect_timeout=settings.redis_timeout_s,
+        retry=Retry(ConstantBackoff(0.05), 1),
+        health_check_interval=0,
+    )
+
+
+def _source(name: str) -> str:
+    return resources.files("quizcast.live").joinpath("lua", f"{name}.lua").read_text("utf-8")

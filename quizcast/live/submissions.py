@@ -1,0 +1,151 @@
+"""Answers and joins on their way in: whole groups of them in one script call; floor 5.
+
+Each of a group gets its own verdict: what was taken, or the error that says why not. A group may hold several games
+of one shard.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import msgspec
+
+from quizcast.errors import (
+    AlreadyAnswered,
+    Banned,
+    GameFull,
+    GameLocked,
+    GameOver,
+    GameUnknown,
+    NicknameTaken,
+    NotInGame,
+    QuestionClosed,
+    QuestionNotOpen,
+    QuizcastError,
+)
+from quizcast.live.redis import Live
+from quizcast.wire.rows import AnswerRow, JoinRow, encode_row
+
+JOINED_HERE_MS = 60_000  # a newcomer counts as connected for so long before the stream has to say so
+
+_ANSWER_REFUSALS: dict[int, type[QuizcastError]] = {
+    2: AlreadyAnswered,
+    3: QuestionNotOpen,
+    4: QuestionClosed,
+    5: NotInGame,
+    6: GameUnknown,
+}
+_JOIN_REFUSALS: dict[int, type[QuizcastError]] = {
+    2: NicknameTaken,
+    3: GameLocked,
+    4: GameFull,
+    5: GameOver,
+    6: Banned,
+    7: GameUnknown,
+}
+
+
+class AnswerTry(msgspec.Struct, frozen=True):
+    """An answer that fits its question; `answer` is its canonical JSON."""
+
+    game_id: str
+    question: int
+    participant_id: str
+    answer: bytes
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """An answer is on disk since `received_at`; `duplicate` when it was before this try."""
+
+    received_at: int
+    duplicate: bool
+
+
+class JoinTry(msgspec.Struct, frozen=True):
+    """Somebody wants in, under a nickname that is fit to be seen."""
+
+    game_id: str
+    participant_id: str
+    nickname: str
+    skeleton: str
+
+
+class Welcome(msgspec.Struct, frozen=True):
+    """Somebody is in, under this nickname."""
+
+    nickname: str
+    again: bool
+
+
+class Submissions:
+    """The two scripts, by the group."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._keys = live.keys
+        self._ttl = live.settings.game_ttl_s
+
+    async def take_answers(
+        self, shard: int, tries: Sequence[AnswerTry]
+    ) -> tuple[list[Taken | QuizcastError], list[tuple[str, int]]]:
+        """Verdicts in the order of `tries`, and the (game, question) pairs for which nobody is waited for any more.
+
+        All must be of this shard. Raises `RedisUnavailable`, and then nothing is known to be taken.
+        """
+        groups: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
+        for place, one in enumerate(tries):
+            groups[one.game_id, one.question].append(place)
+        keys, args = [self._keys.rows(shard)], list[str | int | bytes]()
+        for (game_id, question), places in groups.items():
+            keys += [
+                self._keys.game(game_id),
+                self._keys.answers(game_id, question),
+                self._keys.people(game_id),
+                self._keys.waiting(game_id),
+                self._keys.done(game_id),
+                self._keys.channel(game_id),
+            ]
+            args += [question, len(places), self._ttl]
+            for place in places:
+                one = tries[place]
+                row = AnswerRow(game_id, question, one.participant_id, one.answer.decode())
+                args += [one.participant_id, one.answer, encode_row(row)]
+        reply = await self._live.script("answers", keys, args)
+        complete = [group for group, flag in zip(groups, reply, strict=False) if flag]
+        verdicts: list[Taken | QuizcastError] = [GameUnknown()] * len(tries)
+        codes = iter(reply[len(groups) :])
+        for places in groups.values():
+            for place in places:
+                code, at = next(codes), next(codes)
+                refusal = _ANSWER_REFUSALS.get(code)
+                verdicts[place] = refusal() if refusal else Taken(int(at), code == 1)
+        return verdicts, complete
+
+    async def take_joins(self, shard: int, tries: Sequence[JoinTry]) -> list[Welcome | QuizcastError]:
+        """Verdicts in the order of `tries`. All must be of this shard. Raises `RedisUnavailable`."""
+        groups: defaultdict[str, list[int]] = defaultdict(list)
+        for place, one in enumerate(tries):
+            groups[one.game_id].append(place)
+        keys, args = [self._keys.rows(shard)], list[str | int | bytes]()
+        for game_id, places in groups.items():
+            keys += [
+                self._keys.game(game_id),
+                self._keys.people(game_id),
+                self._keys.names(game_id),
+                self._keys.bans(game_id),
+                self._keys.here(game_id),
+                self._keys.waiting(game_id),
+                self._keys.channel(game_id),
+            ]
+            args += [len(places), self._ttl, JOINED_HERE_MS]
+            for place in places:
+                one = tries[place]
+                row = JoinRow(game_id, one.participant_id, one.nickname)
+                args += [one.participant_id, one.nickname, one.skeleton, encode_row(row)]
+        reply = iter(await self._live.script("joins", keys, args))
+        verdicts: list[Welcome | QuizcastError] = [GameUnknown()] * len(tries)
+        for places in groups.values():
+            for place in places:
+                code, nickname = next(reply), next(reply)
+                refusal = _JOIN_REFUSALS.get(code)
+                verdicts[place] = refusal() if refusal else Welcome(nickname.decode(), code == 1)
+        return verdicts
