@@ -4,6 +4,7 @@ The character facts are those of Unicode TR 36 and TS 39 (confusables), cut down
 really mix to look like somebody else: Cyrillic and Greek letters, and digits, that pass for Latin ones.
 """
 
+import re
 import unicodedata
 
 from quizcast.errors import NicknameInvalid
@@ -11,12 +12,22 @@ from quizcast.errors import NicknameInvalid
 NICKNAME_MAX = 24  # visible characters
 MARKS_MAX = 3  # accents on one letter; more is a tower of ink over the neighbours' names
 JOINERS = "\u200c\u200d"  # invisible, but Persian words and family emoji need them
+BLANKS = "\u115f\u1160\u2800\U0001d159"  # letters and symbols by category, but there is nothing to see
+EMOJI = range(0x1F000, 0x1FB00)  # this year's emoji are unassigned in last year's character tables
 
+# Marks that change nothing to see: variation selectors and the like.
+_UNSEEN_MARKS = re.compile("[\u034f\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+
+_CAPITALS = str.maketrans(
+    "ΗΝΥ", "HNY"
+)  # Greek capitals that look like other letters than their small ones do
+_LATIN = re.compile("[A-Za-z]")
 _LOOKS_LIKE = str.maketrans(
     {
-        **dict(zip("аеорсухіјѕһԁԛԝ", "aeopcyxijshdqw", strict=True)),  # Cyrillic
+        **dict(zip("аеорсухіјѕһԁԛԝзь", "aeopcyxijshdqweb", strict=True)),  # Cyrillic
         **dict(zip("вкмнтг", "bkmhtr", strict=True)),  # … those whose capitals do
-        **dict(zip("αορνικτυχγβεημ", "aopviktuxybenm", strict=True)),  # Greek
+        **dict(zip("αορνικτυχγβεημζ", "aopviktuxybenmz", strict=True)),  # Greek
+        **dict(zip("ᴀʙᴄᴅᴇɢʜɪᴊᴋʟᴍɴᴏᴘʀᴛᴜᴠᴡʏᴢ", "abcdeghijklmnoprtuvwyz", strict=True)),  # small capitals
         **dict(zip("0135|!$@", "oleslisa", strict=True)),
         "ı": "i",
         "ł": "l",
@@ -34,8 +45,9 @@ def clean_nickname(raw: str) -> str:
     name = " ".join(filter(None, unicodedata.normalize("NFKC", raw).split(" ")))
     marks = visible = 0
     for char in name:
-        category = unicodedata.category(char)
-        if category in ("Cc", "Cs", "Co", "Cn", "Zl", "Zp") or (category == "Cf" and char not in JOINERS):
+        category = "So" if ord(char) in EMOJI else unicodedata.category(char)
+        hidden = char in BLANKS or (category == "Cf" and char not in JOINERS)
+        if hidden or category in ("Cc", "Cs", "Co", "Cn", "Zl", "Zp"):
             raise NicknameInvalid("control, invisible and text-direction characters cannot be used")
         marks = marks + 1 if category in ("Mn", "Me") else 0
         if marks > MARKS_MAX:
@@ -51,5 +63,10 @@ def clean_nickname(raw: str) -> str:
 def skeleton(nickname: str) -> str:
     """What two nicknames share when a reader across the room could take one for the other."""
     bare = "".join(char for char in nickname if unicodedata.category(char) not in ("Cf", "Zs"))
-    shape = unicodedata.normalize("NFKC", bare).casefold().translate(_LOOKS_LIKE)
-    return shape.replace("i", "l").replace("rn", "m").replace("vv", "w").replace("\ufe0f", "")
+    bare = _UNSEEN_MARKS.sub("", unicodedata.normalize("NFKC", bare))
+    if _LATIN.search(bare):
+        bare = bare.translate(_CAPITALS)
+    # Taken apart, an accented letter shows the letter that is to be compared.
+    letters = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", bare.casefold()).casefold())
+    shape = unicodedata.normalize("NFC", letters.translate(_LOOKS_LIKE))
+    return shape.replace("i", "l").replace("rn", "m").replace("vv", "w").replace(" ", "")

@@ -19,7 +19,10 @@ from quizcast.errors import AnswerInvalid, Problem
 
 MINUTE_MS = 60_000
 TALLY_MAX = 100  # distinct free answers in a distribution; a hall typing words must not make an endless event
+TEXT_MAX = 200  # characters of an answer that is written
 WORD_MAX = 60
+PLAIN = ".15g"  # numbers as people write them; all the digits that a float surely keeps
+JOINERS = "\u200c\u200d"  # invisible, but Persian words and family emoji need them
 
 Prompt: TypeAlias = Annotated[str, Meta(min_length=1, max_length=1000)]
 Label: TypeAlias = Annotated[str, Meta(min_length=1, max_length=300)]
@@ -101,7 +104,9 @@ class WordCloud(_Question, frozen=True, kw_only=True, tag="word_cloud"):
 
 Question: TypeAlias = Single | Multiple | TrueFalse | Numeric | Text | Order | Poll | WordCloud
 Answer: TypeAlias = bool | int | float | str | tuple[int, ...]
-Shuffle: TypeAlias = tuple[int, ...]  # of an `order` question: place `i` of the list as sent shows `items[shuffle[i]]`
+Shuffle: TypeAlias = tuple[
+    int, ...
+]  # of an `order` question: place `i` of the list as sent shows `items[shuffle[i]]`
 
 
 class QuizContent(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,13 +127,14 @@ class Quiz(QuizContent, frozen=True, kw_only=True):
 
 def problems(content: QuizContent) -> list[Problem]:
     """Everything that the types let through and a game could not bear, with paths like `questions[2].choices`."""
-    found = [*_text_problems("title", content.title), *_text_problems("description", content.description)]
+    found = [*_written_problems("title", content.title), *_text_problems("description", content.description)]
     if not content.language.replace("-", "").isalnum() or not content.language.isascii():
         found.append(Problem(path="language", message="must be a language tag such as 'en' or 'pt-BR'"))
     for place, question in enumerate(content.questions):
         path = f"questions[{place}]"
-        found.extend(_text_problems(f"{path}.prompt", question.prompt))
+        found.extend(_written_problems(f"{path}.prompt", question.prompt))
         found.extend(_text_problems(f"{path}.explanation", question.explanation))
+        found.extend(_text_problems(f"{path}.media_url", question.media_url))
         if question.media_url and not question.media_url.startswith(("https://", "http://", "/")):
             found.append(Problem(path=f"{path}.media_url", message="must be an http(s) address or a path"))
         found.extend(_question_problems(path, question))
@@ -178,6 +184,12 @@ def _label_problems(path: str, labels: Sequence[str]) -> Iterator[Problem]:
         seen.add(label.strip())
 
 
+def _written_problems(path: str, text: str) -> Iterator[Problem]:
+    yield from _text_problems(path, text)
+    if not text.strip():
+        yield Problem(path=path, message="must not be blank")
+
+
 def _text_problems(path: str, text: str) -> Iterator[Problem]:
     if any(unicodedata.category(char) in ("Cc", "Cs") and char not in "\n\t" for char in text):
         yield Problem(path=path, message="must not contain control characters")
@@ -185,7 +197,9 @@ def _text_problems(path: str, text: str) -> Iterator[Problem]:
 
 def folded(text: str) -> str:
     """Text as answers are compared: NFKC, case folded, trimmed, runs of blanks as one."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    folds = unicodedata.normalize("NFKC", text).casefold()
+    # Folding may undo the composing, and composing the folding: once more makes it the same for good.
+    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", folds).casefold()).split())
 
 
 def read_answer(question: Question, raw: object) -> Answer:
@@ -208,7 +222,7 @@ def read_answer(question: Question, raw: object) -> Answer:
         case Numeric():
             return _number(raw, question)
         case Text():
-            return _words(raw, 200)
+            return _words(raw, TEXT_MAX)
         case Order(items=items):
             picks = _indexes(raw, len(items))
             if len(picks) != len(items):
@@ -238,19 +252,24 @@ def _indexes(raw: object, count: int) -> tuple[int, ...]:
 def _number(raw: object, question: Numeric) -> float:
     if not isinstance(raw, int | float) or isinstance(raw, bool) or abs(raw) > 1e300 or raw != raw:
         raise AnswerInvalid("the answer is a number")
-    number = float(raw)
+    number = float(raw) + 0.0  # minus nought becomes nought
     if question.min is not None and number < question.min:
-        raise AnswerInvalid(f"the answer is {question.min:g} or more")
+        raise AnswerInvalid(f"the answer is {question.min:{PLAIN}} or more")
     if question.max is not None and number > question.max:
-        raise AnswerInvalid(f"the answer is {question.max:g} or less")
+        raise AnswerInvalid(f"the answer is {question.max:{PLAIN}} or less")
     return number
 
 
 def _words(raw: object, most: int) -> str:
     if not isinstance(raw, str):
         raise AnswerInvalid("the answer is a text")
-    text = " ".join(raw.split())
-    if not 1 <= len(text) <= most:
+    if len(raw) > 4 * most:  # before any work is spent on it
+        raise AnswerInvalid(f"the answer is a text of 1 to {most} characters")
+    # Text direction marks and other invisible characters would play tricks on the projector.
+    seen = "".join(char for char in raw if char in JOINERS or unicodedata.category(char) != "Cf")
+    text = " ".join(seen.split())
+    # One Arabic ligature folds to 18 letters: what a distribution shows is held to the limit as well.
+    if not text.strip(JOINERS + " ") or max(len(text), len(folded(text))) > most:
         raise AnswerInvalid(f"the answer is a text of 1 to {most} characters")
     if any(unicodedata.category(char) in ("Cc", "Cs", "Co") for char in text):
         raise AnswerInvalid("the answer must not contain control characters")
@@ -273,10 +292,7 @@ def mark(question: Question, answer: Answer, shuffle: Shuffle) -> float:
         case TrueFalse(correct=correct):
             return 1.0 if answer is correct else 0.0
         case Numeric():
-            off = abs(float(answer) - question.correct) if isinstance(answer, int | float) else math.inf
-            if off == 0:
-                return 1.0
-            return 1.0 - 0.5 * off / question.tolerance if 0 < off <= question.tolerance else 0.0
+            return _closeness(question, _plain(answer))
         case Text(accepted=accepted):
             return 1.0 if folded(str(answer)) in {folded(text) for text in accepted} else 0.0
         case Order():
@@ -288,6 +304,17 @@ def mark(question: Question, answer: Answer, shuffle: Shuffle) -> float:
             return 0.0
         case _:
             assert_never(question)
+
+
+def _closeness(question: Numeric, number: float) -> float:
+    off = abs(number - question.correct)
+    if off == 0:
+        return 1.0
+    # 0.4 is within 0.1 of 0.3, whatever binary fractions make of it.
+    edge = question.tolerance + 4 * math.ulp(max(abs(number), abs(question.correct)))
+    if question.tolerance == 0 or not off <= edge:
+        return 0.0
+    return 1.0 - 0.5 * min(1.0, off / question.tolerance)
 
 
 def correct_answer(question: Question, shuffle: Shuffle) -> Answer | tuple[str, ...] | None:
@@ -337,7 +364,7 @@ def tally(question: Question, answers: Iterable[Answer]) -> list[int] | dict[str
         case Text() | WordCloud():
             return dict(Counter(folded(str(answer)) for answer in answers).most_common(TALLY_MAX))
         case Numeric():
-            return dict(Counter(f"{float(_plain(answer)):.12g}" for answer in answers).most_common(TALLY_MAX))
+            return dict(Counter(f"{_plain(answer):{PLAIN}}" for answer in answers).most_common(TALLY_MAX))
         case Order():
             rows = (",".join(map(str, answer)) for answer in answers if isinstance(answer, tuple))
             return dict(Counter(rows).most_common(TALLY_MAX))

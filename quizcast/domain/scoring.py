@@ -7,6 +7,7 @@ streak bonus  a tenth of the question's points for the 2nd right answer in a row
 places        by score; ties share a rank and the next rank is skipped (1, 2, 2, 4)
 """
 
+import math
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -74,7 +75,7 @@ def outcome(question: Question, opening: Opening, rules: Rules, before: Tally, g
         points = question.points * right * (speed(opening, given.received_at) if rules.speed_scoring else 1.0)
     if rules.streak_bonus and streak > 1:
         points += question.points * STREAK_STEP * min(streak - 1, STREAK_STEPS_MAX)
-    gained = round(points)
+    gained = math.floor(points + 0.5)  # `round` would pay the last moment of a 1-point question nothing
     return Outcome(correct, gained, before.score + gained, streak)
 
 
