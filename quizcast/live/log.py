@@ -137,9 +137,9 @@ class RedisLog:
         pinged_at = 0.0
         while True:
             if loop.time() - pinged_at >= PING_EVERY_S:
-                await asyncio.wait_for(pubsub.ping(), SILENCE_MAX_S)  # type: ignore[arg-type]
+                await asyncio.wait_for(pubsub.ping(), SILENCE_MAX_S)
                 pinged_at = loop.time()
-            raw = await pubsub.get_message(timeout=PING_EVERY_S)  # type: ignore[no-untyped-call]
+            raw = await pubsub.get_message(timeout=PING_EVERY_S)
             if raw is None:
                 if loop.time() - self._heard_at > SILENCE_MAX_S:
                     raise TimeoutError

@@ -1,0 +1,460 @@
+"""The fan-out: every event of a game, once encoded, to every stream of it in this process; floor 5.
+
+Invariants: subscribe, then read, then go live, with nothing awaited between the last two, so that there is neither
+gap nor duplicate. Pub/sub is the doorbell and the log the truth: a hole in the positions is filled from the log
+before anything newer goes out. The hub moves bytes; it knows neither Redis nor HTTP: the app introduces them.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from quizcast.errors import Draining, GameOver, GameUnknown, StreamsFull, Unavailable
+from quizcast.hub.channel import RECENT_MAX, Channel
+from quizcast.hub.stream import Closed, Stream, Viewer
+from quizcast.metrics import (
+    DELIVERIES,
+    EVENTS,
+    FANOUT_SECONDS,
+    HOLES,
+    PUSH_SECONDS,
+    RESUMES,
+    STREAMS,
+    STREAMS_REFUSED,
+)
+from quizcast.wire.events import (
+    Drain,
+    Gap,
+    Heartbeat,
+    History,
+    Message,
+    Position,
+    Reset,
+    frame,
+    frame_of,
+)
+
+__all__ = ["Arrival", "Closed", "EventLog", "Hub", "Stream", "Viewer", "Views", "jittered"]
+
+FLEETING_EVERY_S = 0.25
+FLEETING_BUDGET = 4000  # frames a second that `lobby` and `progress` may cost a process; the crowd's rate gives way
+SLICE = 1000  # results read and encoded between two turns of the event loop, so that answers get in meanwhile
+FILL_TRIES = 3
+LINGER_S = 30.0  # a game without streams is kept warm: they may all be on their way back
+FULL_RETRY_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class EventLog(Protocol):
+    """Where kept events are, and where news comes from. Two of them: on Redis, and in memory for tests."""
+
+    async def listen(self, game_id: str) -> None:
+        """Return once every later message of the game will be delivered."""
+
+    async def unlisten(self, game_id: str) -> None:
+        """Hear no more of the game."""
+
+    async def since(self, game_id: str, after: Position) -> History | Gap:
+        """Every kept event after a position, or a `Gap`."""
+
+    async def recent(self, game_id: str, most: int) -> History:
+        """The latest kept events."""
+
+
+class Views(Protocol):
+    """What the hub has to ask for, because it depends on who looks."""
+
+    async def snapshot(self, game_id: str, participant_id: str | None) -> tuple[Position, bytes]:
+        """Where the game stands, as a frame, and the position it stands at. Raises `NotInGame`, `GameUnknown`."""
+
+    async def results(self, message: Message, game_id: str, people: Sequence[str]) -> Mapping[str, bytes]:
+        """What a `closed` event meant for each of these participants, as frames."""
+
+
+class Arrival(NamedTuple):
+    """A viewer at the door: the frames that bring them up to the position `at`."""
+
+    channel: Channel
+    viewer: Viewer
+    frames: list[bytes]
+    at: Position
+    resume: Position | None
+
+
+class Hub:
+    """All streams of this process. `deliver` and `restored` are for the log; `arrive`, `go_live`, `detach` for the web."""
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        views: Views,
+        *,
+        envelope: Callable[[bytes], bytes],
+        farewell: bytes,
+        now: Callable[[], int],
+        max_streams: int,
+        buffer_max: int,
+        heartbeat_s: float,
+        max_age_s: float,
+    ) -> None:
+        """`envelope` wraps a frame for the transport, `farewell` ends its body; `now` is the server's clock in ms."""
+        self._log = event_log
+        self._views = views
+        self._envelope = envelope
+        self._farewell = farewell
+        self._now = now
+        self._max_streams = max_streams
+        self._buffer_max = buffer_max
+        self._heartbeat_s = heartbeat_s
+        self._max_age_s = max_age_s
+        self._channels: dict[str, Channel] = {}
+        self._open = 0
+        self._draining = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+
+    # ── for the web: streams come and go ──────────────────────────────────────────────────────────────────────
+
+    def admit(self) -> None:
+        """Raise `StreamsFull` or `Draining` when this process takes no more streams."""
+        if self._draining:
+            STREAMS_REFUSED.labels("draining").inc()
+            raise Draining(retry_after_s=1)
+        if self._open >= self._max_streams:
+            STREAMS_REFUSED.labels("full").inc()
+            raise StreamsFull(retry_after_s=jittered(FULL_RETRY_S))
+
+    async def arrive(self, game_id: str, viewer: Viewer, resume: Position | None) -> Arrival:
+        """Find out what a viewer has to be told first; `go_live` then tells it.
+
+        Raises `StreamsFull`, `Draining`, `RedisUnavailable`, `GameUnknown`, `NotInGame`, and `GameOver` when the game
+        has ended and the viewer has seen all of it.
+        """
+        self.admit()
+        channel = await self._channel(game_id)
+        frames, at = await self._catch_up(channel, viewer, resume)
+        over = bool(channel.recent) and channel.recent[-1].name == "finished"
+        if over and (resume is None or resume == channel.head):
+            raise GameOver()
+        return Arrival(channel, viewer, frames, at, resume)
+
+    def go_live(self, arrival: Arrival, transport: asyncio.WriteTransport) -> Stream:
+        """Begin a stream; nothing is awaited here, so nothing can be missed or told twice. `detach` ends it."""
+        channel, viewer = arrival.channel, arrival.viewer
+        stream = Stream(viewer, transport, self._buffer_max, self._loop.time() + jittered(self._max_age_s))
+        self._open += 1
+        STREAMS.labels(viewer.who).inc()
+        channel.streams.add(stream)
+        if timer := channel.timers.pop("linger", None):
+            timer.cancel()
+        meanwhile = channel.after(arrival.at)
+        if meanwhile is None or self._channels.get(channel.game_id) is not channel:
+            stream.close(Closed.LOST, self._farewell)
+            return stream
+        opening = [*arrival.frames, *map(_frame, meanwhile)]
+        stream.push(b"".join(map(self._envelope, opening)))
+        closed = channel.last_closed()
+        if closed is not None and closed.position is not None and viewer.participant_id is not None:
+            # Told of, but without what it meant for them: either just now, or on a line that broke in between.
+            told = closed in meanwhile or (arrival.resume is not None and closed.position <= arrival.resume)
+            if told:
+                self._spawn(self._send_results(channel, closed, [stream]))
+        if channel.recent and channel.recent[-1].name == "finished":
+            stream.close(Closed.OVER, self._farewell)
+        return stream
+
+    def detach(self, game_id: str, stream: Stream) -> None:
+        """The viewer's line is gone, whoever ended it."""
+        stream.close(Closed.GONE)
+        self._open -= 1
+        STREAMS.labels(stream.viewer.who).dec()
+        channel = self._channels.get(game_id)
+        if channel is None:
+            return
+        channel.streams.discard(stream)
+        if not channel.streams:
+            channel.timers["linger"] = self._loop.call_later(LINGER_S, self._abandon, channel)
+
+    async def drain(self, over_s: float) -> None:
+        """Take no more streams and send those that are open elsewhere, spread over `over_s` seconds."""
+        self._draining = True
+        streams = [stream for channel in self._channels.values() for stream in channel.streams]
+        steps = max(1, int(over_s * 20))
+        for step in range(steps):
+            for stream in streams[step::steps]:
+                retry_ms = int(jittered(1000 * max(over_s, 1)))
+                goodbye = self._envelope(frame_of(Drain(retry_ms=retry_ms)))
+                stream.close(Closed.DRAIN, goodbye + self._farewell)
+            await asyncio.sleep(over_s / steps)
+
+    async def stop(self) -> None:
+        """Let go of everything."""
+        for channel in self._channels.values():
+            channel.stop()
+            for stream in channel.streams:
+                stream.close(Closed.DRAIN, self._farewell)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def open_streams(self) -> int:
+        """How many streams are open or opening."""
+        return self._open
+
+    # ── for the log: news ─────────────────────────────────────────────────────────────────────────────────────
+
+    def deliver(self, game_id: str, message: Message) -> None:
+        """A message has come in. Kept events go out in order; on a hole, the log is read first."""
+        channel = self._channels.get(game_id)
+        if channel is None or not channel.ready.done():
+            return  # what is not ready reads the log after this
+        if message.only_for is not None:
+            self._deliver_one(channel, message)
+        elif message.position is None:
+            self._offer(channel, message)
+        elif channel.filling is not None:
+            channel.heard = max(channel.heard, message.position)  # the log may have been read just before it
+        elif message.position == Position(channel.head.epoch, channel.head.offset + 1):
+            self._publish(channel, message)
+        elif message.position > channel.head:
+            channel.heard = message.position
+            self._fill(channel)
+
+    def restored(self) -> None:
+        """The log was deaf for a while: look what every game has missed."""
+        for channel in self._channels.values():
+            if channel.ready.done():
+                self._fill(channel)
+
+    # ── inside ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _channel(self, game_id: str) -> Channel:
+        channel = self._channels.get(game_id)
+        if channel is None:
+            channel = self._channels[game_id] = Channel(game_id)
+            self._spawn(self._prepare(channel))
+        await asyncio.shield(channel.ready)
+        return channel
+
+    async def _prepare(self, channel: Channel) -> None:
+        try:
+            await self._log.listen(channel.game_id)
+            history = await self._log.recent(channel.game_id, RECENT_MAX)
+        except BaseException as error:
+            self._channels.pop(channel.game_id, None)
+            await self._log.unlisten(channel.game_id)
+            known = error if isinstance(error, Unavailable | GameUnknown) else Unavailable(retry_after_s=1)
+            channel.ready.set_exception(known)
+            channel.ready.exception()  # retrieved: there may be nobody left who waits for it
+            if known is not error:
+                raise
+            return
+        channel.recent.extend(history.messages)
+        channel.head = history.head
+        channel.ready.set_result(None)
+        # What was published between `listen` and here found the channel not ready.
+        self._fill(channel)
+        self._beat_later(channel, self._heartbeat_s * random.random())
+
+    async def _catch_up(
+        self, channel: Channel, viewer: Viewer, resume: Position | None
+    ) -> tuple[list[bytes], Position]:
+        """The frames that bring a viewer up to a position, and that position, which the channel has reached."""
+        frames: list[bytes] = []
+        if resume is not None:
+            missed = channel.after(resume)
+            if missed is not None:
+                RESUMES.labels("memory").inc()
+                return await self._replay(channel, viewer, missed), channel.head
+            history = await self._log.since(channel.game_id, resume)
+            if isinstance(history, History):
+                RESUMES.labels("log").inc()
+                frames = await self._replay(channel, viewer, history.messages)
+                await self._reach(channel, history.head)
+                return frames, history.head
+            RESUMES.labels("reset").inc()
+            frames.append(frame_of(Reset(reason=history.reason)))
+        position, snapshot = await self._views.snapshot(channel.game_id, viewer.participant_id)
+        await self._reach(channel, position)
+        return [*frames, snapshot], position
+
+    async def _replay(self, channel: Channel, viewer: Viewer, messages: Iterable[Message]) -> list[bytes]:
+        frames = []
+        for message in messages:
+            frames.append(_frame(message))
+            if message.name == "closed" and viewer.participant_id is not None:
+                results = await self._views.results(message, channel.game_id, [viewer.participant_id])
+                frames.extend(results.values())
+        return frames
+
+    async def _reach(self, channel: Channel, position: Position) -> None:
+        """Wait until the channel's streams have been given everything up to a position."""
+        for _ in range(FILL_TRIES):
+            if channel.head >= position:
+                return
+            self._fill(channel)
+            if channel.filling is not None:
+                await asyncio.shield(channel.filling)
+        if channel.head < position:
+            raise Unavailable(retry_after_s=jittered(1))
+
+    def _fill(self, channel: Channel) -> None:
+        if channel.filling is None:
+            channel.filling = asyncio.create_task(self._fill_from_log(channel), name="fill")
+            channel.filling.add_done_callback(self._tasks.discard)
+            self._tasks.add(channel.filling)
+
+    async def _fill_from_log(self, channel: Channel) -> None:
+        try:
+            history = await self._log.since(channel.game_id, channel.head)
+        except Unavailable:
+            channel.filling = None
+            channel.timers["retry"] = self._loop.call_later(jittered(0.5), self._fill, channel)
+            return
+        except GameUnknown:
+            channel.filling = None
+            self._cut(channel, Closed.OVER)
+            return
+        # Cleared before publishing, and nothing is awaited until then: `deliver` goes on where this ends.
+        channel.filling = None
+        if isinstance(history, Gap):
+            # The streams come back with an id that the log no longer knows, and are told `reset`.
+            self._cut(channel, Closed.LOST)
+            return
+        if history.messages:
+            HOLES.inc()
+        for message in history.messages:
+            self._publish(channel, message)
+        if channel.heard > channel.head:
+            self._fill(channel)
+
+    def _publish(self, channel: Channel, message: Message) -> None:
+        if message.position is None:
+            return
+        channel.remember(message, message.position)
+        EVENTS.labels(message.name).inc()
+        if message.name in ("question", "closed"):
+            channel.staff.forget("progress")
+            channel.crowd.forget("progress")
+        streams = list(channel.streams)
+        with FANOUT_SECONDS.time():
+            self._broadcast(streams, self._envelope(_frame(message)))
+        if (stamp := _stamp(message.data)) is not None:
+            PUSH_SECONDS.labels(message.name).observe(max(0, self._now() - stamp) / 1000)
+        if message.name == "closed":
+            self._spawn(self._send_results(channel, message, streams))
+        elif message.name == "finished":
+            # No more will ever come; clients that return are told so by a 204.
+            self._loop.call_later(1.0, self._cut, channel, Closed.OVER)
+
+    def _broadcast(self, streams: Iterable[Stream], chunk: bytes) -> None:
+        count = 0
+        for stream in streams:
+            stream.push(chunk)
+            count += 1
+        DELIVERIES.inc(count)
+
+    async def _send_results(self, channel: Channel, closed: Message, streams: Sequence[Stream]) -> None:
+        by_person: dict[str, list[Stream]] = {}
+        for stream in streams:
+            if stream.viewer.participant_id is not None:
+                by_person.setdefault(stream.viewer.participant_id, []).append(stream)
+        people = list(by_person)
+        for first in range(0, len(people), SLICE):
+            try:
+                results = await self._views.results(closed, channel.game_id, people[first : first + SLICE])
+            except Unavailable:
+                # Whoever has no result sees it in the next snapshot; the game goes on.
+                log.warning("results of a closed question could not be read")
+                return
+            for person, result in results.items():
+                self._broadcast(by_person[person], self._envelope(result))
+
+    def _deliver_one(self, channel: Channel, message: Message) -> None:
+        chunk = self._envelope(_frame(message))
+        for stream in [one for one in channel.streams if one.viewer.participant_id == message.only_for]:
+            if message.name == "kicked":
+                stream.close(Closed.KICKED, chunk + self._farewell)
+            else:
+                stream.push(chunk)
+
+    def _offer(self, channel: Channel, message: Message) -> None:
+        EVENTS.labels(message.name).inc()
+        for waiting in (channel.staff, channel.crowd):
+            waiting.offer(message)
+        self._fleet_later(channel)
+
+    def _fleet_later(self, channel: Channel) -> None:
+        if "fleeting" not in channel.timers:
+            due_at = min(one.due_at for one in (channel.staff, channel.crowd) if one)
+            channel.timers["fleeting"] = self._loop.call_at(due_at, self._fleet, channel)
+
+    def _fleet(self, channel: Channel) -> None:
+        channel.timers.pop("fleeting", None)
+        now = self._loop.time()
+        staff = [one for one in channel.streams if one.viewer.participant_id is None]
+        crowd_every_s = max(FLEETING_EVERY_S, len(channel.streams) / FLEETING_BUDGET)
+        for waiting, to_staff, every_s in (
+            (channel.staff, True, FLEETING_EVERY_S),
+            (channel.crowd, False, crowd_every_s),
+        ):
+            if not waiting or waiting.due_at > now:
+                continue
+            waiting.due_at = now + every_s
+            chunk = b"".join(self._envelope(frame(name, data)) for name, data in waiting.take())
+            crowd = (one for one in channel.streams if one.viewer.participant_id is not None)
+            self._broadcast(staff if to_staff else list(crowd), chunk)
+        if channel.staff or channel.crowd:
+            self._fleet_later(channel)
+
+    def _beat_later(self, channel: Channel, delay_s: float) -> None:
+        channel.timers["beat"] = self._loop.call_later(delay_s, self._beat, channel)
+
+    def _beat(self, channel: Channel) -> None:
+        now = self._loop.time()
+        for stream in [one for one in channel.streams if one.expires_at <= now]:
+            goodbye = self._envelope(frame_of(Drain(retry_ms=int(jittered(1000)))))
+            stream.close(Closed.AGE, goodbye + self._farewell)
+        beat = frame_of(Heartbeat(server_now_at=self._now(), last_id=str(channel.head)))
+        self._broadcast(list(channel.streams), self._envelope(beat))
+        self._beat_later(channel, self._heartbeat_s)
+
+    def _cut(self, channel: Channel, reason: Closed) -> None:
+        for stream in list(channel.streams):
+            stream.close(reason, self._farewell)
+        self._abandon(channel)
+
+    def _abandon(self, channel: Channel) -> None:
+        channel.stop()
+        if self._channels.get(channel.game_id) is channel:
+            del self._channels[channel.game_id]
+            self._spawn(self._log.unlisten(channel.game_id))
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Future[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task of the hub failed", exc_info=error)
+
+
+def jittered(value: float) -> float:
+    """80 to 100 per cent of a value: for everything that many clients would otherwise do at the same moment."""
+    return value * (0.8 + 0.2 * random.random())
+
+
+def _frame(message: Message) -> bytes:
+    return frame(message.name, message.data, message.position)
+
+
+def _stamp(data: bytes) -> int | None:
+    """`server_now_at` of a kept event: the script writes it as the last field."""
+    _, found, tail = data.rpartition(b'"server_now_at":')
+    return int(tail[:-1]) if found and tail[:-1].isdigit() else None

@@ -1,0 +1,95 @@
+"""One game's streams in this process, what they have been told lately, and what is waiting to be told; floor 5."""
+
+import asyncio
+from collections import deque
+
+import msgspec
+
+from quizcast.hub.stream import Stream
+from quizcast.wire.events import Message, Position
+
+RECENT_MAX = 256  # kept events in memory; older ones are read from the log
+JOINED_MAX = 50  # names in one `lobby` event: a wall of names helps nobody
+
+_decode_lobby = msgspec.json.Decoder(dict[str, int | list[str]]).decode
+_encode_lobby = msgspec.json.Encoder().encode
+
+
+class Fleeting:
+    """Latest-wins events that wait for their turn: `progress` is replaced, `lobby` keeps the names in between."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, bytes] = {}
+        self.due_at = 0.0  # of the loop's clock: not before then again
+
+    def offer(self, message: Message) -> None:
+        """Take a message in the place of the one before."""
+        before = self._waiting.get(message.name)
+        if message.name == "lobby" and before is not None:
+            older, newer = _decode_lobby(before), _decode_lobby(message.data)
+            names = [*_names(older), *_names(newer)][-JOINED_MAX:]
+            self._waiting["lobby"] = _encode_lobby({**newer, "joined": names})
+        else:
+            self._waiting[message.name] = message.data
+
+    def forget(self, name: str) -> None:
+        """Drop what a kept event has overtaken."""
+        self._waiting.pop(name, None)
+
+    def take(self) -> list[tuple[str, bytes]]:
+        """All that waits, as (name, data)."""
+        waiting, self._waiting = self._waiting, {}
+        return list(waiting.items())
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+
+def _names(lobby: dict[str, int | list[str]]) -> list[str]:
+    joined = lobby.get("joined")
+    return joined if isinstance(joined, list) else []
+
+
+class Channel:
+    """A game's local side. `head` is the position of the last kept event that the streams have been given."""
+
+    def __init__(self, game_id: str) -> None:
+        self.game_id = game_id
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.streams: set[Stream] = set()
+        self.recent: deque[Message] = deque(maxlen=RECENT_MAX)
+        self.head = Position(0, 0)
+        self.heard = Position(0, 0)  # the newest that was announced while the log was being read
+        self.filling: asyncio.Task[None] | None = None
+        self.staff = Fleeting()
+        self.crowd = Fleeting()
+        self.timers: dict[str, asyncio.TimerHandle] = {}
+
+    def remember(self, message: Message, position: Position) -> None:
+        """A kept event has been given out."""
+        self.recent.append(message)
+        self.head = position
+
+    def after(self, position: Position) -> list[Message] | None:
+        """The kept events after a position, from memory; None when memory does not reach back that far."""
+        if position.epoch != self.head.epoch or position.offset > self.head.offset:
+            return None
+        missing = self.head.offset - position.offset
+        if missing > len(self.recent):
+            return None
+        return list(self.recent)[len(self.recent) - missing :]
+
+    def last_closed(self) -> Message | None:
+        """The latest `closed` event, unless another question has been asked since."""
+        for message in reversed(self.recent):
+            if message.name in ("question", "closed"):
+                return message if message.name == "closed" else None
+        return None
+
+    def stop(self) -> None:
+        """Let go of timers and of a fill that is under way."""
+        for timer in self.timers.values():
+            timer.cancel()
+        self.timers.clear()
+        if self.filling is not None:
+            self.filling.cancel()

@@ -1,0 +1,73 @@
+"""One viewer's event stream: bytes into a transport, and how it ends; floor 5.
+
+Invariant: one slow reader costs no one else anything. `push` never waits; what a reader does not take stays in its
+transport's buffer, and a stream whose buffer is full is cut, to come back by `Last-Event-ID`.
+"""
+
+import asyncio
+from enum import Enum
+
+import msgspec
+
+from quizcast.metrics import STREAMS_CLOSED
+
+
+class Closed(Enum):
+    """Why a stream ended; `retry` says whether the client should come back."""
+
+    GONE = ("gone", True)  # the client left, or its line broke
+    SLOW = ("slow", True)
+    AGE = ("age", True)
+    DRAIN = ("drain", True)
+    LOST = ("lost", True)  # Redis was away too long to go on with
+    KICKED = ("kicked", False)
+    OVER = ("over", False)
+
+    def __init__(self, reason: str, retry: bool) -> None:
+        self.reason = reason
+        self.retry = retry
+
+
+class Viewer(msgspec.Struct, frozen=True, kw_only=True):
+    """Who watches: a participant by id, or (None) somebody who leads or shows the game."""
+
+    participant_id: str | None = None
+
+    @property
+    def who(self) -> str:
+        """The label under which such streams are counted."""
+        return "staff" if self.participant_id is None else "participant"
+
+
+class Stream:
+    """A viewer and the transport their frames go into. Slots, because there are ten thousand of them."""
+
+    __slots__ = ("_buffer_max", "_transport", "closed", "expires_at", "viewer")
+
+    def __init__(self, viewer: Viewer, transport: asyncio.WriteTransport, buffer_max: int, expires_at: float) -> None:
+        self.viewer = viewer
+        self.expires_at = expires_at  # of the loop's clock
+        self.closed: Closed | None = None
+        self._transport = transport
+        self._buffer_max = buffer_max
+
+    def push(self, chunk: bytes) -> None:
+        """Hand bytes to the transport, or cut the stream when its reader is too far behind."""
+        if self.closed is not None:
+            return
+        transport = self._transport
+        transport.write(chunk)
+        if transport.get_write_buffer_size() > self._buffer_max:
+            self.close(Closed.SLOW)
+
+    def close(self, reason: Closed, last: bytes = b"") -> None:
+        """End the stream, after `last`. The second call does nothing: the first reason is the true one."""
+        if self.closed is not None:
+            return
+        self.closed = reason
+        STREAMS_CLOSED.labels(reason.reason).inc()
+        if reason is Closed.SLOW:
+            self._transport.abort()  # an orderly close would wait for the reader who is not reading
+        elif reason is not Closed.GONE:
+            self._transport.write(last)
+            self._transport.close()
