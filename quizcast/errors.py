@@ -372,3 +372,21 @@ class MigrationFailed(OperatorError):
     """The database's schema is not what this version needs."""
 
     code = "migration_failed"
+
+
+class ServerUnreachable(OperatorError):
+    """Nothing answers at that address."""
+
+    code = "server_unreachable"
+
+
+class ServerRefused(OperatorError):
+    """The server did not do what it was asked."""
+
+    code = "server_refused"
+
+
+class FilesLimited(OperatorError):
+    """This process may not open as many files as it needs."""
+
+    code = "files_limited"
