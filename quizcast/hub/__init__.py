@@ -85,7 +85,7 @@ class Arrival(NamedTuple):
 
 
 class Hub:
-    """All streams of this process. `deliver` and `restored` are for the log; `arrive`, `go_live`, `detach` for the web."""
+    """All streams of this process. `deliver`, `restored` are for the log; `arrive`, `go_live`, `detach` for the web."""
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ question is sealed or not at all; standings are written before the `closed` even
 """
 
 import secrets
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from quizcast.wire.rows import RemovedRow, Row, encode_row
 PIN_TRIES = 50
 PIN_AFTER_END_S = 600  # so that who comes late reads "over" and not "unknown"
 TAKEOVER_MS = 1500  # scoring 10,000 answers takes a tenth of that; longer, and the one who sealed has died
+QUIZZES_KEPT = 500  # games that one process plays at once; more only costs a read each
 HASH_CHUNK = 2000  # fields per HSET and per HSCAN: no command holds the server for more than a few ms
 
 _encode_game = msgspec.msgpack.Encoder().encode
@@ -64,6 +66,7 @@ class Games:
         self._live = live
         self._keys = live.keys
         self._ttl = live.settings.game_ttl_s
+        self._quizzes: OrderedDict[str, QuizContent] = OrderedDict()
 
     async def claim_pin(self, game_id: str) -> str:
         """A PIN of six digits that no live game has. Drawn at random, so that no PIN tells the next."""
@@ -131,11 +134,16 @@ class Games:
         return {game_id: (_decode_game(state), size) for game_id, state, size in found if state}
 
     async def quiz(self, game_id: str) -> QuizContent:
-        """The game's own quiz. Raises `GameUnknown`."""
+        """The game's own quiz, which never changes, so each process reads it once. Raises `GameUnknown`."""
+        if (known := self._quizzes.get(game_id)) is not None:
+            return known
         raw = await self._live.do("quiz", self._live.client.get(self._keys.quiz(game_id)))
         if raw is None:
             raise GameUnknown()
-        return _decode_quiz(raw)
+        quiz = self._quizzes[game_id] = _decode_quiz(raw)
+        if len(self._quizzes) > QUIZZES_KEPT:
+            self._quizzes.popitem(last=False)
+        return quiz
 
     async def advance(
         self, before: LiveGame, after: Game, events: Sequence[Kept] = (), rows: Sequence[Row] = ()

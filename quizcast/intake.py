@@ -1,0 +1,170 @@
+"""Group commit: what arrives while one round trip is under way rides together in the next; floor 6.
+
+Answers and joins take the same road. A lane per shard has one script call under way at a time, so that a burst of a
+thousand answers costs a handful of calls, and of syncs to disk, instead of a thousand of each. Invariant: a caller
+returns only after the script that took its answer has, so what is acknowledged is in Redis's append-only file.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from quizcast.errors import Overloaded, QuizcastError, TooManyJoins, Unavailable
+from quizcast.live.submissions import AnswerTry, JoinTry, Submissions, Taken, Welcome
+from quizcast.metrics import INTAKE, INTAKE_GROUP, INTAKE_PENDING, INTAKE_SECONDS
+
+Try = TypeVar("Try")
+Verdict = TypeVar("Verdict")
+
+RETRY_AFTER_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Lane(Generic[Try, Verdict]):
+    """The queue of one kind on one shard."""
+
+    def __init__(
+        self,
+        kind: str,
+        commit: Callable[[Sequence[Try]], Awaitable[Sequence[Verdict | QuizcastError]]],
+        *,
+        pending_max: int,
+        group_max: int,
+    ) -> None:
+        self._kind = kind
+        self._commit = commit
+        self._pending_max = pending_max
+        self._group_max = group_max
+        self._waiting: deque[tuple[Try, asyncio.Future[Verdict]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._size = INTAKE_GROUP.labels(kind)
+        self._pending = INTAKE_PENDING.labels(kind)
+        self._taken = INTAKE.labels(kind, "taken")
+
+    def submit(self, one: Try) -> asyncio.Future[Verdict]:
+        """Queue one; the future brings its verdict or its error. Raises `Overloaded` at once when too many wait."""
+        if len(self._waiting) >= self._pending_max:
+            INTAKE.labels(self._kind, Overloaded.code).inc()
+            raise Overloaded(retry_after_s=RETRY_AFTER_S)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Verdict] = loop.create_future()
+        self._waiting.append((one, future))
+        if self._task is None:
+            self._task = loop.create_task(self._run(), name=f"intake {self._kind}")
+        return future
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._group_max))]
+                self._pending.set(len(self._waiting))
+                self._size.observe(len(group))
+                await self._settle(group)
+        finally:
+            self._task = None
+
+    async def _settle(self, group: Sequence[tuple[Try, asyncio.Future[Verdict]]]) -> None:
+        verdicts: Sequence[Verdict | QuizcastError]
+        try:
+            verdicts = await self._commit([one for one, _ in group])
+        except QuizcastError as error:
+            verdicts = [error] * len(group)
+        except Exception:  # a fault of ours: nobody may be left waiting, and the lane goes on
+            log.exception("a group of %d could not be taken", len(group))
+            verdicts = [Unavailable(retry_after_s=RETRY_AFTER_S)] * len(group)
+        for (_, future), verdict in zip(group, verdicts, strict=True):
+            if isinstance(verdict, QuizcastError):
+                INTAKE.labels(self._kind, verdict.code).inc()
+            else:
+                self._taken.inc()
+            if future.done():  # its client has gone; the verdict stands all the same
+                continue
+            if isinstance(verdict, QuizcastError):
+                future.set_exception(verdict)
+            else:
+                future.set_result(verdict)
+
+
+class Intake:
+    """The lanes of a process. `ring` asks for a flush of a shard; `complete` is told when nobody is waited for."""
+
+    def __init__(
+        self,
+        submissions: Submissions,
+        *,
+        shard_of: Callable[[str], int],
+        shards: int,
+        pending_max: int,
+        group_max: int,
+        joins_per_second: int,
+        ring: Callable[[int], None],
+        complete: Callable[[str, int], None],
+    ) -> None:
+        self._submissions = submissions
+        self._shard_of = shard_of
+        self._ring = ring
+        self._complete = complete
+        self._joins = _Bucket(joins_per_second)
+        self._answer_lanes = [
+            Lane[AnswerTry, Taken]("answer", self._answers_of(shard), pending_max=pending_max, group_max=group_max)
+            for shard in range(shards)
+        ]
+        self._join_lanes = [
+            Lane[JoinTry, Welcome]("join", self._joins_of(shard), pending_max=pending_max, group_max=group_max)
+            for shard in range(shards)
+        ]
+
+    async def answer(self, one: AnswerTry) -> Taken:
+        """Take an answer. Raises its refusal, `RedisUnavailable` (try again) or `Overloaded`."""
+        began = time.perf_counter()
+        try:
+            return await self._answer_lanes[self._shard_of(one.game_id)].submit(one)
+        finally:
+            INTAKE_SECONDS.observe(time.perf_counter() - began)
+
+    async def join(self, one: JoinTry) -> Welcome:
+        """Let somebody in. Raises the refusal, `TooManyJoins`, `RedisUnavailable` or `Overloaded`."""
+        if not self._joins.take():
+            INTAKE.labels("join", TooManyJoins.code).inc()
+            raise TooManyJoins(retry_after_s=RETRY_AFTER_S)
+        return await self._join_lanes[self._shard_of(one.game_id)].submit(one)
+
+    def _answers_of(self, shard: int) -> Callable[[Sequence[AnswerTry]], Awaitable[Sequence[Taken | QuizcastError]]]:
+        async def commit(tries: Sequence[AnswerTry]) -> Sequence[Taken | QuizcastError]:
+            verdicts, complete = await self._submissions.take_answers(shard, tries)
+            self._ring(shard)
+            for game_id, question in complete:
+                self._complete(game_id, question)
+            return verdicts
+
+        return commit
+
+    def _joins_of(self, shard: int) -> Callable[[Sequence[JoinTry]], Awaitable[Sequence[Welcome | QuizcastError]]]:
+        async def commit(tries: Sequence[JoinTry]) -> Sequence[Welcome | QuizcastError]:
+            verdicts = await self._submissions.take_joins(shard, tries)
+            self._ring(shard)
+            return verdicts
+
+        return commit
+
+
+class _Bucket:
+    """So many a second, and one second's worth at once."""
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second = per_second
+        self._left = per_second
+        self._at = time.monotonic()
+
+    def take(self) -> bool:
+        now = time.monotonic()
+        self._left = min(self._per_second, self._left + (now - self._at) * self._per_second)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True

@@ -1,0 +1,107 @@
+"""What one viewer is to be told: the snapshot on arrival, the result after a question; the hub's `Views`; floor 5."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec import UNSET
+
+from quizcast.domain.game import Game, Phase
+from quizcast.errors import GameUnknown, NotInGame
+from quizcast.live.games import Standing, decode_standing
+from quizcast.live.redis import Live
+from quizcast.wire.events import Me, Message, Position, Result, Snapshot, frame_of
+
+_decode_game = msgspec.msgpack.Decoder(Game).decode
+_FIELDS = ("epoch", "offset", "state", "scored", "event:question", "event:closed", "event:leaderboard")
+_FINAL = "event:finished"
+
+
+class _Closed(msgspec.Struct, frozen=True):
+    index: int
+
+
+_decode_closed = msgspec.json.Decoder(_Closed).decode
+
+
+class Views:
+    """Reads what depends on who looks."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._keys = live.keys
+
+    async def snapshot(self, game_id: str, participant_id: str | None) -> tuple[Position, bytes]:
+        """Where the game stands, as a frame, and the position it stands at. Raises `GameUnknown`, `NotInGame`."""
+        position, snapshot = await self.state(game_id, participant_id)
+        return position, frame_of(snapshot)
+
+    async def state(self, game_id: str, participant_id: str | None) -> tuple[Position, Snapshot]:
+        """The same, not yet as a frame."""
+        look = self._live.script("look", [self._keys.game(game_id)], [*_FIELDS, _FINAL])
+        now, epoch, offset, state, scored, question, closed, board, final = await look
+        if state is None:
+            raise GameUnknown()
+        game = _decode_game(state)
+        size, me = await self._of_people(game, participant_id, int(scored))
+        if game.phase is Phase.FINISHED:
+            board = final or board
+        asked = game.phase in (Phase.QUESTION, Phase.CLOSED)
+        return Position(int(epoch), int(offset)), Snapshot(
+            phase=game.phase,
+            question_index=game.question_index,
+            question_count=game.question_count,
+            participants=size,
+            question=msgspec.Raw(question) if asked and question else UNSET,
+            closed=msgspec.Raw(closed) if game.phase is Phase.CLOSED and closed else UNSET,
+            leaderboard=msgspec.Raw(board) if board and game.phase is not Phase.QUESTION else UNSET,
+            me=me or UNSET,
+            server_now_at=int(now),
+        )
+
+    async def results(self, message: Message, game_id: str, people: Sequence[str]) -> Mapping[str, bytes]:
+        """What a `closed` event meant for each of these participants, as frames; who was not scored is left out."""
+        index = _decode_closed(message.data).index
+        key = self._keys.outcomes(game_id, index)
+        found = await self._live.do("results", self._live.client.hmget(key, list(people)))
+        return {
+            person: frame_of(_result(index, decode_standing(raw)))
+            for person, raw in zip(people, found, strict=True)
+            if raw is not None
+        }
+
+    async def _of_people(self, game: Game, participant_id: str | None, scored: int) -> tuple[int, Me | None]:
+        async with self._live.client.pipeline(transaction=False) as pipe:
+            pipe.hlen(self._keys.people(game.id))
+            if participant_id is not None:
+                pipe.hget(self._keys.people(game.id), participant_id)
+                pipe.hget(self._keys.outcomes(game.id, scored), participant_id)
+                pipe.hget(self._keys.answers(game.id, game.question_index or 0), participant_id)
+            size, *own = await self._live.do("snapshot", pipe.execute())
+        if participant_id is None:
+            return size, None
+        person, outcome, answer = own
+        if person is None:
+            raise NotInGame()
+        standing = decode_standing(outcome) if outcome else None
+        asked = answer is not None and game.opening is not None
+        return size, Me(
+            participant_id=participant_id,
+            nickname=person.split(b":", 2)[2].decode(),
+            score=standing.score if standing else 0,
+            rank=standing.rank if standing else None,
+            streak=standing.streak if standing else 0,
+            answered=asked,
+            answer=msgspec.Raw(answer.partition(b":")[2]) if asked else None,
+        )
+
+
+def _result(index: int, standing: Standing) -> Result:
+    return Result(
+        index=index,
+        correct=standing.correct,
+        points=standing.points,
+        score=standing.score,
+        rank=standing.rank,
+        streak=standing.streak,
+        answer=standing.answer,
+    )
