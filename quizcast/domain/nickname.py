@@ -62,11 +62,11 @@ def clean_nickname(raw: str) -> str:
 
 def skeleton(nickname: str) -> str:
     """What two nicknames share when a reader across the room could take one for the other."""
-    bare = "".join(char for char in nickname if unicodedata.category(char) not in ("Cf", "Zs"))
-    bare = _UNSEEN_MARKS.sub("", unicodedata.normalize("NFKC", bare))
-    if _LATIN.search(bare):
-        bare = bare.translate(_CAPITALS)
+    text = unicodedata.normalize("NFKC", nickname)
+    if _LATIN.search(text):
+        text = text.translate(_CAPITALS)
     # Taken apart, an accented letter shows the letter that is to be compared.
-    letters = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", bare.casefold()).casefold())
-    shape = unicodedata.normalize("NFC", letters.translate(_LOOKS_LIKE))
-    return shape.replace("i", "l").replace("rn", "m").replace("vv", "w").replace(" ", "")
+    letters = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text.casefold()).casefold())
+    shape = _UNSEEN_MARKS.sub("", letters.translate(_LOOKS_LIKE))
+    seen = "".join(char for char in shape if unicodedata.category(char) not in ("Cf", "Zs"))
+    return seen.replace("i", "l").replace("rn", "m").replace("vv", "w")
