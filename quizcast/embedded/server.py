@@ -52,6 +52,8 @@ class Server:
     def __init__(self, program: Program) -> None:
         """Spawn it; `wait_ready` says when it takes requests. Raises `ServiceFailed`."""
         self._program = program
+        self._asked_to_stop = False
+        self._log_start = 0  # where this run's lines begin
         self._process = self._spawn()
 
     @property
@@ -121,7 +123,7 @@ class Server:
         with program.log.open("ab") as log:
             if log.tell() > LOG_BYTES_MAX:
                 log.truncate(0)
-            self._log_start = log.tell()
+            self._log_start = os.fstat(log.fileno()).st_size
             return subprocess.Popen(
                 launcher(program.identity, program.command, program.death_signal),
                 cwd=program.folder,
