@@ -5,14 +5,14 @@ It knows the contract and no module of the server.
 """
 
 from quizcast.simulate.client import Address
-from quizcast.simulate.crowd import Clock, Crowd, Participant
+from quizcast.simulate.crowd import Crowd
 from quizcast.simulate.host import Game, Host, Results
+from quizcast.simulate.participant import Participant
 from quizcast.simulate.report import Report, Spread
 from quizcast.simulate.run import Progress, Watch, play, run, simulate, verdict
 
 __all__ = [
     "Address",
-    "Clock",
     "Crowd",
     "Game",
     "Host",

@@ -7,57 +7,20 @@ The host's stream is the record against which the participants' streams are coun
 import asyncio
 import random
 import secrets
-import time
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 
 from quizcast.errors import ServerRefused
-from quizcast.simulate.client import (
-    ATTEMPT_TIMEOUT_S,
-    BUSY,
-    Address,
-    Connection,
-    Reply,
-    full_jitter,
-    local_path,
-    with_body,
-)
-from quizcast.simulate.stream import Closed, Event, Question, Reader, Stream
+from quizcast.simulate.calls import Connection, Reply, insist
+from quizcast.simulate.client import ATTEMPT_TIMEOUT_S, Address, until, with_body
+from quizcast.simulate.events import Closed, Event, Question, Reader
+from quizcast.simulate.stream import Stream
+
+T = TypeVar("T")
 
 RESULTS_TIMEOUT_S = 60.0  # ten thousand participants' answers are tens of megabytes
-LOOK_EVERY_S = 0.01  # how often a wait looks whether it is over; a hundredth of the answer window
-
-
-async def until(true: Callable[[], bool], timeout_s: float) -> bool:
-    """Wait until the condition holds; False when `timeout_s` passed first."""
-    deadline = time.monotonic() + timeout_s
-    while not true():
-        if time.monotonic() > deadline:
-            return False
-        await asyncio.sleep(LOOK_EVERY_S)
-    return True
-
-
-async def insist(
-    connection: Connection,
-    request: bytes,
-    rng: random.Random,
-    *,
-    timeout_s: float,
-    attempt_s: float = ATTEMPT_TIMEOUT_S,
-) -> Reply | None:
-    """Send until the server says something final; None when `timeout_s` passed in vain."""
-    deadline = time.monotonic() + timeout_s
-    attempt = 0
-    while (left_s := deadline - time.monotonic()) > 0:
-        reply = await connection.ask(request, min(left_s, attempt_s))
-        if reply is not None and reply.status not in BUSY:
-            return reply
-        await asyncio.sleep(min(left_s, full_jitter(rng, attempt, reply.retry_after_s if reply else 0.0)))
-        attempt += 1
-    return None
 
 
 class Game(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +75,13 @@ class _Problem(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+def _decoded(body: bytes, shape: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.DecodeError as error:
+        raise ServerRefused(f"the answer is not what a quizcast server would say: {error}") from error
+
+
 class Host:
     """A host who is logged in, and after `create_game` or `take` has a game.
 
@@ -134,6 +104,7 @@ class Host:
         self._timeout_s = timeout_s
         self._rng = random.Random()
         self._connection = Connection(address)
+        self._calling = asyncio.Lock()  # a connection carries one call at a time
         self._listening: asyncio.Task[None] | None = None
         self._closed: dict[int, Closed] = {}
         self._questions: dict[int, Question] = {}
@@ -159,7 +130,7 @@ class Host:
     @classmethod
     async def _enter(cls, address: Address, path: str, body: dict[str, str], timeout_s: float) -> Self:
         host = cls(address, "", timeout_s=timeout_s)
-        session = msgspec.json.decode(await host._call("POST", path, body), type=_Session)
+        session = _decoded(await host._call("POST", path, body), _Session)
         host._access_token, host._refresh_token = session.access_token, session.refresh_token
         return host
 
@@ -169,20 +140,20 @@ class Host:
         """Store a quiz (the contract's Quiz without id and version); its id."""
         made = await self._call("POST", "/quizzes", quiz, idempotency_key=secrets.token_hex(16))
         self.quiz = quiz
-        return msgspec.json.decode(made, type=_Made).id
+        return _decoded(made, _Made).id
 
     async def create_game(self, quiz_id: str, options: Mapping[str, Any]) -> Game:
         """Open a lobby and this host's stream."""
         body = {"quiz_id": quiz_id, "options": options}
         made = await self._call("POST", "/games", body, idempotency_key=secrets.token_hex(16))
-        self.game = msgspec.json.decode(made, type=Game)
+        self.game = _decoded(made, Game)
         await self._listen()
         return self.game
 
     async def take(self, game_id: str) -> Game:
         """Take over a game of this host's that is still in its lobby, and open the stream."""
-        self.game = msgspec.json.decode(await self._call("GET", f"/games/{game_id}"), type=Game)
-        self.quiz = msgspec.json.decode(await self._call("GET", f"/quizzes/{self.game.quiz_id}"), type=dict[str, Any])
+        self.game = _decoded(await self._call("GET", f"/games/{game_id}"), Game)
+        self.quiz = _decoded(await self._call("GET", f"/quizzes/{self.game.quiz_id}"), dict[str, Any])
         await self._listen()
         return self.game
 
@@ -223,7 +194,7 @@ class Host:
     async def results(self) -> Results:
         """The ranking and the answers that are stored by now."""
         body = await self._call("GET", f"/games/{self._game_id}/results?format=json", attempt_s=RESULTS_TIMEOUT_S)
-        return msgspec.json.decode(body, type=Results)
+        return _decoded(body, Results)
 
     async def leave(self) -> None:
         """Close the stream and the connection."""
@@ -254,15 +225,24 @@ class Host:
         path = f"{self._address.prefix}/api/v1/games/{self._game_id}/events"
         self.stream = stream = Stream(
             self._address,
-            local_path(path),
+            path,
             self._access_token,
             reader=self.reader,
             rng=self._rng,
             on_event=self._heard,
         )
-        self._listening = asyncio.get_running_loop().create_task(stream.run())
+        self._listening = asyncio.get_running_loop().create_task(self._keep_listening(stream))
         if not await until(lambda: stream.open or stream.over, self._timeout_s) or stream.over:
             raise ServerRefused(f"the host's event stream does not open (status {stream.refused or 'none'})")
+
+    async def _keep_listening(self, stream: Stream) -> None:
+        """A game may outlive the access token that its stream was opened with."""
+        await stream.run()
+        while stream.refused == 401 and self._refresh_token:
+            async with self._calling:
+                await self._refresh()
+            stream.token, stream.refused, stream.over = self._access_token, 0, False
+            await stream.run()
 
     def _heard(self, event: Event, at: float) -> None:
         if event.kept and event.id not in {old.id for old in self.record}:
@@ -287,10 +267,11 @@ class Host:
         attempt_s: float = ATTEMPT_TIMEOUT_S,
     ) -> bytes:
         """The answer's body. Problems whose code is in `or_codes` are as good as success."""
-        reply = await self._send(method, path, body, idempotency_key, attempt_s)
-        if reply.status == 401 and self._refresh_token:
-            await self._refresh()
+        async with self._calling:
             reply = await self._send(method, path, body, idempotency_key, attempt_s)
+            if reply.status == 401 and self._refresh_token:
+                await self._refresh()
+                reply = await self._send(method, path, body, idempotency_key, attempt_s)
         if reply.status < 300:
             return reply.body
         try:
@@ -320,9 +301,9 @@ class Host:
         return reply
 
     async def _refresh(self) -> None:
-        """Games outlive access tokens."""
         spent, self._refresh_token = self._refresh_token, ""
-        session = msgspec.json.decode(
-            await self._call("POST", "/auth/refresh", {"refresh_token": spent}), type=_Session
-        )
+        reply = await self._send("POST", "/auth/refresh", {"refresh_token": spent}, "", ATTEMPT_TIMEOUT_S)
+        if reply.status != 200:
+            raise ServerRefused(f"the host's session cannot be refreshed: {reply.status}")
+        session = _decoded(reply.body, _Session)
         self._access_token, self._refresh_token = session.access_token, session.refresh_token

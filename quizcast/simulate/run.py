@@ -10,17 +10,18 @@ import gc
 import time
 from array import array
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Literal
 
 import msgspec
 import uvloop
 
 from quizcast.simulate import script
-from quizcast.simulate.client import Address
+from quizcast.simulate.client import Address, until
 from quizcast.simulate.crowd import Crowd
-from quizcast.simulate.host import Host, until
-from quizcast.simulate.report import Report, judge, settled
+from quizcast.simulate.host import Host
+from quizcast.simulate.judge import judge, settled
+from quizcast.simulate.report import Report
 
 TICK_S = 0.05  # how often the loop's own lateness is sampled
 TICKS_PER_PROGRESS = 5  # four reports a second, as often as the server tells of progress itself
@@ -102,15 +103,15 @@ class Watch:
                 streams=crowd.streams,
                 question=self.question,
                 question_count=self.questions,
-                answered=0 if self.question is None else crowd.settled[self.question],
-                accepted=crowd.accepted,
-                events=sum(crowd.reached.values()),
+                answered=0 if self.question is None else crowd.common.settled[self.question],
+                accepted=crowd.common.accepted,
+                events=sum(crowd.common.reached.values()),
             )
         )
 
 
 @contextlib.contextmanager
-def no_collections() -> Any:
+def no_collections() -> Iterator[None]:
     """Keep the garbage collector out of the measurement."""
     gc.collect()
     gc.freeze()
@@ -128,30 +129,30 @@ async def play(host: Host, crowd: Crowd, watch: Watch, *, patience_s: float = 5.
     `patience_s` bounds each wait for the last participants to have seen something; who has not by then is counted as
     missing by the verdict unless it still arrives. `pause_s` is how long people may look at each leaderboard.
     """
-    live = sum(person.snapshots > 0 for person in crowd.people)
     with no_collections():
         for index in range(watch.questions):
             question = await host.open(index)
             watch.enter("question", index)
-            watch.closed_by[await host.closed(question, crowd.clock.now)] += 1
+            watch.closed_by[await host.closed(question, crowd.common.clock.now)] += 1
             watch.enter("closed", index)
-            await until(lambda index=index: crowd.told[index] >= live, patience_s)  # type: ignore[misc]
+            live = crowd.live
+            await until(lambda index=index, live=live: crowd.common.told[index] >= live, patience_s)  # type: ignore[misc]
             await host.leaderboard()
-            await _all_reached(host, crowd, live, patience_s)
+            await _all_reached(host, crowd, patience_s)
             watch.enter("leaderboard", index)
             await asyncio.sleep(pause_s)
         await host.finish()
-        await _all_reached(host, crowd, live, patience_s)
+        await _all_reached(host, crowd, patience_s)
 
 
-async def _all_reached(host: Host, crowd: Crowd, live: int, patience_s: float) -> None:
-    """Until the host and everybody have the newest event that is due."""
-    await until(
-        lambda: (
-            len(host.record) >= len(host.expected) and all(crowd.reached[event.id] >= live for event in host.record)
-        ),
-        patience_s,
-    )
+async def _all_reached(host: Host, crowd: Crowd, patience_s: float) -> None:
+    """Until the host and everybody who is listening have all that is due."""
+    reached, live = crowd.common.reached, crowd.live
+
+    def arrived() -> bool:
+        return len(host.record) >= len(host.expected) and all(reached[event.id] >= live for event in host.record)
+
+    await until(arrived, patience_s)
 
 
 async def verdict(host: Host, crowd: Crowd, watch: Watch, *, settle_s: float = SETTLE_S) -> Report:

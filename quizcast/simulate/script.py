@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from quizcast.simulate.stream import Question
+from quizcast.simulate.events import Question
 
 KINDS: tuple[dict[str, Any], ...] = (
     {

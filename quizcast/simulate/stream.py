@@ -1,158 +1,62 @@
-"""An event stream as a good client keeps it: resumed by itself, its events read; floor 8.
-
-The shapes below are the contract's, written down a second time on purpose: a checker that read with the server's
-own `wire` would share its mistakes. Frames that a whole crowd receives are read once and remembered by their bytes.
-"""
+"""An event stream as a good client keeps it: split into frames, and resumed when it ends; floor 8."""
 
 import asyncio
 import random
 import time
 from array import array
 from collections.abc import Callable
-from typing import Any
 
-import msgspec
+from quizcast.simulate.client import BUSY, Address, Wire, full_jitter
+from quizcast.simulate.events import Drain, Event, Reader
 
-from quizcast.simulate.client import BUSY, Address, EventLine, full_jitter
-
-KEPT = frozenset({"question", "closed", "leaderboard", "finished"})
-SHARED = KEPT | {"lobby", "progress", "heartbeat", "drain", "reset"}
-FRAMES_REMEMBERED = 512  # several games' kept events, and the fleeting ones of the moment
 SILENCE_S = 50.0  # three heartbeats missed: the line is dead, whatever TCP says
-GIVEAWAYS = (b'"correct":', b'"accepted":', b'"tolerance":', b'"explanation":')
 
 
-class Question(msgspec.Struct, kw_only=True, eq=False):
-    """A question as participants see it. Compared by identity, so that it can be a key."""
+class EventLine(Wire):
+    """One connection of an event stream.
 
-    index: int
-    kind: str
-    opens_at: int
-    closes_at: int
-    choices: list[Any] = []
-    min: float | None = None
-    max: float | None = None
-    server_now_at: int = 0
+    `on_open(at)` is called for a 200, then `on_frame(frame, at)` for each frame, without the empty line after it.
+    """
 
+    def __init__(self, on_open: Callable[[float], None], on_frame: Callable[[bytes, float], None]) -> None:
+        super().__init__()
+        loop = asyncio.get_running_loop()
+        self.answered: asyncio.Future[int] = loop.create_future()
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self._on_open = on_open
+        self._on_frame = on_frame
+        self._rest = b""
 
-class Closed(msgspec.Struct, kw_only=True):
-    """The question takes no more answers."""
+    def on_headers_complete(self) -> None:
+        """Called by the parser."""
+        super().on_headers_complete()
+        if not self.answered.done():
+            self.answered.set_result(self.status)
+        if self.status == 200:
+            self._on_open(self.at)
 
-    index: int
-    reason: str
-    server_now_at: int
+    def on_body(self, body: bytes) -> None:
+        """Called by the parser: split off whole frames, keep the rest."""
+        if self.status != 200:
+            return
+        if self._rest:
+            body = self._rest + body
+        if b"\r" in body:
+            body = body.replace(b"\r\n", b"\n")
+        *frames, self._rest = body.split(b"\n\n")
+        for frame in frames:
+            self._on_frame(frame, self.at)
 
+    def on_message_complete(self) -> None:
+        """Called by the parser: the stream ended in good order."""
+        self.hang_up()
 
-class Stamped(msgspec.Struct, kw_only=True):
-    """What matters here of `leaderboard`, `finished` and `heartbeat`."""
-
-    server_now_at: int
-
-
-class Result(msgspec.Struct, kw_only=True, gc=False):
-    """What a question brought one participant."""
-
-    index: int
-    correct: bool | None
-    points: float
-    score: float
-    rank: int | None
-    streak: int
-    answer: Any
-
-
-class Snapshot(msgspec.Struct, kw_only=True):
-    """Where the game stands."""
-
-    phase: str
-    server_now_at: int
-    question: Question | None = None
-
-
-class Drain(msgspec.Struct, kw_only=True):
-    """Go away for so long."""
-
-    retry_ms: float
-
-
-Body = Question | Closed | Stamped | Result | Snapshot | Drain
-
-_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
-    "question": msgspec.json.Decoder(Question),
-    "closed": msgspec.json.Decoder(Closed),
-    "leaderboard": msgspec.json.Decoder(Stamped),
-    "finished": msgspec.json.Decoder(Stamped),
-    "heartbeat": msgspec.json.Decoder(Stamped),
-    "result": msgspec.json.Decoder(Result),
-    "snapshot": msgspec.json.Decoder(Snapshot),
-    "drain": msgspec.json.Decoder(Drain),
-}
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """One event: `id` is empty unless it is kept; `tells` when it gives away what is correct too early."""
-
-    name: str
-    id: bytes
-    body: Body | None
-    tells: bool = False
-
-    @property
-    def kept(self) -> bool:
-        """Whether it is counted: named in the contract as kept, and with an id to resume from."""
-        return bool(self.id) and self.name in KEPT
-
-
-class Reader:
-    """Frames to events; `malformed` lists what the contract does not allow."""
-
-    def __init__(self) -> None:
-        self.malformed: list[str] = []
-        self._known: dict[bytes, Event | None] = {}
-
-    def read(self, frame: bytes) -> Event | None:
-        """The event in a frame; None for comments and for what is malformed."""
-        try:
-            return self._known[frame]
-        except KeyError:
-            pass
-        event = self._parse(frame)
-        if event is None or event.name in SHARED:
-            if len(self._known) >= FRAMES_REMEMBERED:
-                self._known.clear()
-            self._known[frame] = event
-        return event
-
-    def _parse(self, frame: bytes) -> Event | None:
-        name = ident = data = b""
-        for line in frame.split(b"\n"):
-            field, _, value = line.partition(b":")
-            value = value.removeprefix(b" ")
-            if field == b"data":
-                data = value
-            elif field == b"event":
-                name = value
-            elif field == b"id":
-                ident = value
-        if not data:
-            return None
-        text = name.decode("utf-8", "replace")
-        decoder = _DECODERS.get(text)
-        try:
-            body: Body | None = decoder.decode(data) if decoder else None
-        except msgspec.DecodeError as error:
-            self.malformed.append(f"{text}: {error}")
-            return None
-        if text in KEPT and not ident:
-            self.malformed.append(f"{text}: it has no id")
-        return Event(name=text, id=ident, body=body, tells=_tells(text, body, data))
-
-
-def _tells(name: str, body: Body | None, data: bytes) -> bool:
-    secret = name not in ("closed", "result", "leaderboard", "finished")
-    if isinstance(body, Snapshot):
-        secret = body.phase in ("lobby", "question")
-    return secret and any(giveaway in data for giveaway in GIVEAWAYS)
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop."""
+        if not self.answered.done():
+            self.answered.set_result(0)
+        if not self.ended.done():
+            self.ended.set_result(None)
 
 
 class Stream:
@@ -181,7 +85,7 @@ class Stream:
         self.resumes_ms = array("d")
         self._address = address
         self._path = path
-        self._token = token
+        self.token = token
         self._reader = reader
         self._rng = rng
         self._on_event = on_event
@@ -234,8 +138,8 @@ class Stream:
 
     async def _connect(self) -> EventLine | None:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
         if self._last_id:
             headers["Last-Event-ID"] = self._last_id.decode("latin-1")
         self.asked_at = time.time()

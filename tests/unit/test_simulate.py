@@ -20,11 +20,11 @@ from starlette.types import Receive, Scope, Send
 
 from quizcast.errors import FilesLimited, ServerRefused, ServerUnreachable
 from quizcast.simulate import Report, run, script
-from quizcast.simulate.client import full_jitter
-from quizcast.simulate.crowd import Clock, connections_to_hold
+from quizcast.simulate.client import Clock, full_jitter
+from quizcast.simulate.crowd import connections_to_hold
+from quizcast.simulate.events import Question, Reader
 from quizcast.simulate.report import Spread
 from quizcast.simulate.script import Lines
-from quizcast.simulate.stream import Question, Reader
 
 LEAD_MS = 30
 SHUFFLE = [2, 0, 3, 1]
@@ -67,10 +67,12 @@ class SmallServer:
         self.log: list[tuple[int, str, bytes]] = []
         self.joins: dict[str, Seat] = {}
         self.held = b""
+        self.host_token = "host"
         api = "/api/v1"
         self.app = Starlette(
             routes=[
                 Route(f"{api}/auth/register", self.register, methods=["POST"]),
+                Route(f"{api}/auth/refresh", self.refresh, methods=["POST"]),
                 Route(f"{api}/quizzes", self.create_quiz, methods=["POST"]),
                 Route(f"{api}/games", self.create_game, methods=["POST"]),
                 Route(f"{api}/games/g/results", self.results),
@@ -93,6 +95,11 @@ class SmallServer:
         assert set(await request.json()) == {"email", "password", "name"}
         return JSONResponse({"access_token": "host", "refresh_token": "r", "expires_in": 900}, 201)
 
+    async def refresh(self, request: Request) -> Response:
+        assert await request.json() == {"refresh_token": "r"}
+        self.host_token = "host, again"
+        return JSONResponse({"access_token": self.host_token, "refresh_token": "r2", "expires_in": 900})
+
     async def create_quiz(self, request: Request) -> Response:
         self.quiz = await request.json()
         return JSONResponse({"id": "q"}, 201)
@@ -109,12 +116,18 @@ class SmallServer:
         }
 
     async def create_game(self, request: Request) -> Response:
+        if self.fault == "another server":
+            return Response("<h1>It works!</h1>", media_type="text/html")
         if self.fault == "no games":
             return JSONResponse({"code": "quiz_unknown", "detail": "what quiz?"}, 404)
         return JSONResponse(self.game(), 201)
 
     async def command(self, request: Request) -> Response:
         body = await request.json()
+        if self.once("expired"):
+            self.host_token = "none yet"
+        if bearer(request) != self.host_token:
+            return JSONResponse({"code": "token_expired"}, 401)
         match request.path_params["command"]:
             case "open":
                 self.open(body["question"])
@@ -256,7 +269,7 @@ class SmallServer:
                 sent = self.spoiled(name, frame)
             for piece in sent:
                 listener.queue.put_nowait(piece)
-            if name == "leaderboard" and self.fault in ("drain", "cut") and offset < 5:
+            if name == "leaderboard" and self.fault in ("drain", "cut", "reset") and offset < 5:
                 if self.fault == "drain":
                     listener.queue.put_nowait(b'event: drain\ndata: {"retry_ms": 20}\n\n')
                 listener.queue.put_nowait(None)
@@ -280,9 +293,13 @@ class SmallServer:
         token = bearer(request)
         if self.once("busy stream"):
             return Response(status_code=503, headers={"Retry-After": "0"})
-        listener = Listener(None if token == "host" else self.seats[token])
+        listener = Listener(None if token.startswith("host") else self.seats[token])
         last = request.headers.get("Last-Event-ID", "")
-        if last:
+        if last and self.fault == "reset" and listener.seat is not None:
+            snapshot = json.dumps({"phase": self.phase, "server_now_at": now_ms()})
+            listener.queue.put_nowait(b'event: reset\ndata: {"reason": "gone"}\n\n')
+            listener.queue.put_nowait(f"event: snapshot\ndata: {snapshot}\n\n".encode())
+        elif last:
             for _, name, frame in self.log[int(last.removeprefix("e-")) :]:
                 listener.queue.put_nowait(frame)
                 if name == "closed" and listener.seat is not None:
@@ -397,7 +414,7 @@ def test_a_broken_promise_is_caught_by_its_check_alone(stage: Stage, fault: str,
 
 
 @pytest.mark.parametrize(
-    "trouble", ["busy", "lost join", "busy answer", "lost ack", "too early", "busy stream", "split frames"]
+    "trouble", ["busy", "lost join", "busy answer", "lost ack", "too early", "busy stream", "split frames", "expired"]
 )
 def test_what_a_good_client_gets_over_is_no_failure(stage: Stage, trouble: str) -> None:
     report = stage.simulated(trouble)
@@ -412,6 +429,13 @@ def test_streams_that_end_are_resumed_without_loss_or_repetition(stage: Stage, e
     assert report.resume_ms
     assert report.resume_ms.n == 5
     assert json.loads(report.to_json())["resume_ms"]["max"] > 0
+
+
+def test_history_that_is_gone_is_counted_as_resets(stage: Stage) -> None:
+    report = stage.simulated("reset")
+    assert report.resets == 5
+    assert report.checks["all_streams_open"]
+    assert report.checks["none_duplicated"]
 
 
 def test_the_report_has_the_contracts_fields_and_reads_on_a_terminal(stage: Stage) -> None:
@@ -429,6 +453,21 @@ def test_the_report_has_the_contracts_fields_and_reads_on_a_terminal(stage: Stag
 def test_a_game_that_cannot_be_played_ends_with_the_servers_reason(stage: Stage) -> None:
     with pytest.raises(ServerRefused, match="quiz_unknown what quiz"):
         stage.simulated("no games")
+
+
+def test_a_server_that_is_no_quizcast_is_told_from_one_that_is(stage: Stage) -> None:
+    with pytest.raises(ServerRefused, match="not what a quizcast server"):
+        stage.simulated("another server")
+
+
+def test_short_of_descriptors_participants_connect_anew_for_each_answer_and_the_report_says_so(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quizcast.simulate.crowd.connections_to_hold", lambda users: 2)
+    report = stage.simulated("")
+    assert report.ok, report.text()
+    assert report.connections_held == 2
+    assert "the other 3 participants connected anew" in report.text()
 
 
 def test_an_address_where_nothing_listens_is_named() -> None:
