@@ -1,0 +1,65 @@
+# Every command that a person or CI runs; `make help` lists them. They all work from a fresh checkout.
+
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+# The first Python that is new enough, unless PYTHON says which.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+PIP := $(RUN) pip --quiet --disable-pip-version-check --no-input
+
+.PHONY: help setup demo test lint check format lock clean
+.DEFAULT_GOAL := help
+
+help: ## List what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+		printf '  make %-8s %s\n' "$$target" "$$text"; done
+
+setup: $(VENV)/ready ## Build .venv from the lock file, when it is missing or stale
+
+demo: setup ## Play a whole game with simulated participants (ARGS="--users 1000 --exit")
+	@$(RUN) quizcast demo $(ARGS)
+
+test: setup ## Run all tests (ARGS="tests/unit -k scoring")
+	$(RUN) pytest $(ARGS)
+
+lint: setup ## Check style, types and floors
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
+	$(VENV)/bin/lint-imports --no-logo
+
+check: lint test ## Everything that has to hold before a change goes in
+
+format: setup ## Put the code in its form
+	$(RUN) ruff check --fix
+	$(RUN) ruff format
+
+lock: setup ## Pin the newest versions that pyproject.toml allows, with hashes
+	$(PIP) install uv
+	$(VENV)/bin/uv pip compile pyproject.toml --upgrade --universal --generate-hashes --python-version 3.11 \
+		--extra embedded --extra dev --custom-compile-command 'make lock' --quiet --output-file requirements.lock
+
+clean: ## Remove what was built; data under var/ stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/ready: pyproject.toml requirements.lock
+	@$(MAKE) --no-print-directory $(VENV)/usable
+	$(PIP) install --require-hashes --requirement requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Debian parts `venv` from Python: root installs it, anybody else is told what to ask for.
+.PHONY: $(VENV)/usable
+$(VENV)/usable:
+	@test -n "$(PYTHON)" || { echo "quizcast needs Python 3.11 or later; name one: make PYTHON=…" >&2; exit 1; }
+	@if ! $(VENV)/bin/python -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+		rm -rf $(VENV); \
+		if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+			if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+				apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y python3-venv >/dev/null; \
+			else \
+				echo "$(PYTHON) cannot make environments; install its venv module (Debian: python3-venv)" >&2; exit 1; \
+			fi; \
+		fi; \
+		$(PYTHON) -m venv $(VENV); \
+	fi
