@@ -18,9 +18,7 @@ EMOJI = range(0x1F000, 0x1FB00)  # this year's emoji are unassigned in last year
 # Marks that change nothing to see: variation selectors and the like.
 _UNSEEN_MARKS = re.compile("[\u034f\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
-_CAPITALS = str.maketrans(
-    "ΗΝΥ", "HNY"
-)  # Greek capitals that look like other letters than their small ones do
+_CAPITALS = str.maketrans("ΗΝΥ", "HNY")  # Greek capitals that look like other letters than their small ones do
 _LATIN = re.compile("[A-Za-z]")
 _LOOKS_LIKE = str.maketrans(
     {

@@ -104,9 +104,7 @@ class WordCloud(_Question, frozen=True, kw_only=True, tag="word_cloud"):
 
 Question: TypeAlias = Single | Multiple | TrueFalse | Numeric | Text | Order | Poll | WordCloud
 Answer: TypeAlias = bool | int | float | str | tuple[int, ...]
-Shuffle: TypeAlias = tuple[
-    int, ...
-]  # of an `order` question: place `i` of the list as sent shows `items[shuffle[i]]`
+Shuffle: TypeAlias = tuple[int, ...]  # of an `order` question: place `i` of the list as sent shows `items[shuffle[i]]`
 
 
 class QuizContent(msgspec.Struct, frozen=True, kw_only=True):

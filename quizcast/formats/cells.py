@@ -6,9 +6,7 @@ away: `plain(neutral(text)) == text` for every text. Numbers stay numbers.
 
 import re
 
-_RUNS = re.compile(
-    r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
-)  # the wide signs, too: some spreadsheets fold them
+_RUNS = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")  # the wide signs, too: some spreadsheets fold them
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 

@@ -11,9 +11,7 @@ from quizcast.formats.reading import QUESTIONS_MAX, Parsed, refuse, unicode_text
 
 _QUESTION: Any = Question
 _HEAD = [field for field in msgspec.structs.fields(QuizContent) if field.name != "questions"]
-_FIELDS = {
-    str(kind.__struct_config__.tag): {*kind.__struct_encode_fields__, "kind"} for kind in get_args(Question)
-}
+_FIELDS = {str(kind.__struct_config__.tag): {*kind.__struct_encode_fields__, "kind"} for kind in get_args(Question)}
 _MESSAGE = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<where>.*)`)?", re.DOTALL)
 
 
@@ -28,11 +26,7 @@ def parse(data: bytes) -> Parsed:
     content = _json(data)
     if not isinstance(content, dict):
         raise refuse([Problem(path="line 1", message="a quiz is a JSON object with a title and questions")])
-    found = [
-        Problem(path=key, message="is no field of a quiz")
-        for key in content
-        if key not in Quiz.__struct_fields__
-    ]
+    found = [Problem(path=key, message="is no field of a quiz") for key in content if key not in Quiz.__struct_fields__]
     head: dict[str, str] = {}
     for field in _HEAD:
         if field.name in content:

@@ -51,10 +51,7 @@ class _Entry(msgspec.Struct):
 
 def looks_like(text: str) -> bool:
     """Whether a text has the two marks of this format at the beginnings of lines."""
-    return (
-        re.search(r"^#Q\b", text, re.MULTILINE) is not None
-        and re.search(r"^\^", text, re.MULTILINE) is not None
-    )
+    return re.search(r"^#Q\b", text, re.MULTILINE) is not None and re.search(r"^\^", text, re.MULTILINE) is not None
 
 
 def parse(data: bytes, name: str) -> Parsed:
@@ -81,9 +78,7 @@ def parse(data: bytes, name: str) -> Parsed:
         warnings.extend(Problem(path=path, message=note) for note in notes)
         questions.append(question)
     if not questions:
-        raise refuse(
-            warnings or [Problem(path="line 1", message="there is no question (a line beginning with #Q)")]
-        )
+        raise refuse(warnings or [Problem(path="line 1", message="there is no question (a line beginning with #Q)")])
     return Parsed(quizzes=tuple(_parts(title_from(name), questions)), found=found, warnings=tuple(warnings))
 
 

@@ -31,9 +31,7 @@ def refuse(problems: Sequence[Problem]) -> FileInvalid:
     """The error for a file with these problems, of which the first `PROBLEMS_MAX` are told."""
     told = list(problems[:PROBLEMS_MAX])
     if len(problems) > PROBLEMS_MAX:
-        told.append(
-            Problem(path=problems[PROBLEMS_MAX].path, message=f"and {len(problems) - PROBLEMS_MAX} more")
-        )
+        told.append(Problem(path=problems[PROBLEMS_MAX].path, message=f"and {len(problems) - PROBLEMS_MAX} more"))
     first = f"{told[0].path}: {told[0].message}" if told[0].path else told[0].message
     rest = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return FileInvalid(first + rest, problems=told)
@@ -63,8 +61,7 @@ def any_text(data: bytes) -> str:
     text = unicode_text(data)
     if text is None:
         text = "\n".join(
-            windows_text(line) if (known := unicode_text(line)) is None else known
-            for line in byte_lines(data)
+            windows_text(line) if (known := unicode_text(line)) is None else known for line in byte_lines(data)
         )
     return text.replace("\r\n", "\n").replace("\r", "\n")
 

@@ -60,12 +60,9 @@ def results_xlsx(results: Results, offered: Offered) -> bytes:
     with xlsxwriter.Workbook(out, options) as book:
         sheets = _Sheets(book)
         ranking = (
-            (row.rank, row.nickname, row.participant_id, row.score, *_summary(row.answers))
-            for row in results.ranking
+            (row.rank, row.nickname, row.participant_id, row.score, *_summary(row.answers)) for row in results.ranking
         )
-        sheets.write(
-            "Ranking", ("rank", "nickname", "participant_id", "score", "answered", "correct"), ranking
-        )
+        sheets.write("Ranking", ("rank", "nickname", "participant_id", "score", "answered", "correct"), ranking)
         heading = (
             "rank",
             "nickname",
@@ -80,9 +77,7 @@ def results_xlsx(results: Results, offered: Offered) -> bytes:
         )
         sheets.write("Answers", heading, _answer_rows(results, offered))
         questions = _question_rows(results, offered)
-        sheets.write(
-            "Questions", ("question", "kind", "prompt", "right answer", "answer", "count"), questions
-        )
+        sheets.write("Questions", ("question", "kind", "prompt", "right answer", "answer", "count"), questions)
     return out.getvalue()
 
 
@@ -118,9 +113,7 @@ def _answer_rows(results: Results, offered: Offered) -> Iterator[Sequence[Cell]]
     for row in results.ranking:
         for place, answer in enumerate(row.answers):
             if answer is not None:
-                time = datetime.datetime.fromtimestamp(answer.received_at / 1000, datetime.UTC).replace(
-                    tzinfo=None
-                )
+                time = datetime.datetime.fromtimestamp(answer.received_at / 1000, datetime.UTC).replace(tzinfo=None)
                 cells = _answer_cells(answer, _at(offered, place))
                 yield row.rank, row.nickname, answer.question + 1, prompts[place], *cells, time
 
@@ -131,8 +124,7 @@ def _question_rows(results: Results, offered: Offered) -> Iterator[Sequence[Cell
         said: Iterable[tuple[str, int]]
         if isinstance(question.counts, dict):
             said = (
-                (_ordered(key, texts) if question.kind == "order" else key, n)
-                for key, n in question.counts.items()
+                (_ordered(key, texts) if question.kind == "order" else key, n) for key, n in question.counts.items()
             )
         else:
             said = ((readable(index, texts), n) for index, n in enumerate(question.counts))

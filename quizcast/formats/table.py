@@ -143,9 +143,7 @@ def parse(data: bytes, name: str) -> Parsed:
             continue
         if any(map(str.strip, cells[len(head) :])):
             found.append(Problem(path=path, message="has more cells than the first row names"))
-        row = dict.fromkeys(head, "") | {
-            column: plain(cell).strip() for column, cell in zip(head, cells, strict=False)
-        }
+        row = dict.fromkeys(head, "") | {column: plain(cell).strip() for column, cell in zip(head, cells, strict=False)}
         kind = row["kind"].lower().replace(" ", "_")
         try:
             if kind == _QUIZ:
@@ -189,9 +187,7 @@ def _head(first: tuple[str, list[str]], found: list[Problem]) -> list[str]:
     head = [cell.strip().lower() for cell in cells]
     for column in head:
         if column and column not in COLUMNS and not _CHOICE.fullmatch(column):
-            found.append(
-                Problem(path=path, message=f"there is no column {column!r}; there are {', '.join(COLUMNS)}")
-            )
+            found.append(Problem(path=path, message=f"there is no column {column!r}; there are {', '.join(COLUMNS)}"))
         if column and head.count(column) > 1:
             found.append(Problem(path=path, message=f"the column {column!r} is there twice"))
     missing = [column for column in ("kind", "prompt") if column not in head]
@@ -212,9 +208,7 @@ def _quiz(row: Row) -> QuizContent:
 def _question(kind: str, row: Row) -> Question:
     """The question of a row. Raises `msgspec.ValidationError`."""
     if kind not in _KINDS:
-        raise msgspec.ValidationError(
-            f"there is no kind {kind!r}; there are {', '.join(_KINDS)} - at `$.kind`"
-        )
+        raise msgspec.ValidationError(f"there is no kind {kind!r}; there are {', '.join(_KINDS)} - at `$.kind`")
     fields: dict[str, Any] = {"prompt": row["prompt"]}
     fields |= {column: row[column] for column in ("explanation", "media_url") if row.get(column)}
     if row.get("time_limit_s"):
@@ -226,9 +220,7 @@ def _question(kind: str, row: Row) -> Question:
 
 
 def _own_fields(kind: str, row: Row) -> dict[str, Any]:
-    texts = {
-        int(match[1]): text for column, text in row.items() if text and (match := _CHOICE.fullmatch(column))
-    }
+    texts = {int(match[1]): text for column, text in row.items() if text and (match := _CHOICE.fullmatch(column))}
     texts = dict(sorted(texts.items()))
     for column in ("correct", "tolerance", "min", "max", "choice1"):
         filled = bool(texts) if column == "choice1" else bool(row.get(column))
@@ -271,7 +263,7 @@ def _decimal(row: Row, column: str) -> Decimal:
         number = Decimal(_DECIMAL_COMMA.sub(r"\1.\2", text))
     except InvalidOperation:
         raise _wrong(column, "must be a number") from None
-    if not number.is_finite() or number.adjusted() > 307:
+    if not number.is_finite() or number.adjusted() > 308:
         raise _wrong(column, "must be a number")
     return number
 

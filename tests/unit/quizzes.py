@@ -4,9 +4,9 @@ from hypothesis import strategies as st
 
 from quizcast.domain import quiz
 
-# Texts without blanks around them (tables trim cells) and without control characters, which `problems` refuses.
+# Texts without blanks around them (tables trim cells) and without the control characters that `problems` refuses.
 texts = (
-    st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=30)
+    st.text(st.characters(exclude_categories=("Cc", "Cs"), include_characters="\n\t"), min_size=1, max_size=30)
     .map(str.strip)
     .filter(bool)
 )

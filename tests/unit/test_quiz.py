@@ -63,9 +63,7 @@ def test_a_read_answer_reads_as_itself_again(asked: tuple, data: st.DataObject) 
 
 
 @given(questions, json_values)
-def test_anything_else_that_is_sent_is_an_invalid_answer_and_no_other_error(
-    question: Question, raw: object
-) -> None:
+def test_anything_else_that_is_sent_is_an_invalid_answer_and_no_other_error(question: Question, raw: object) -> None:
     try:
         answer = read_answer(question, raw)
     except AnswerInvalid:
@@ -188,12 +186,8 @@ def test_an_estimate_is_worth_less_the_farther_it_is_off(number: float, right: f
     assert mark(NUMERIC, float(number), ()) == pytest.approx(right)
 
 
-@pytest.mark.parametrize(
-    ("correct", "answer"), [(0.3, 0.4), (0.3, 0.2), (1.1, 1.2), (-0.3, -0.4), (3.14, 3.04)]
-)
-def test_the_edge_of_the_tolerance_is_inside_whatever_binary_fractions_say(
-    correct: float, answer: float
-) -> None:
+@pytest.mark.parametrize(("correct", "answer"), [(0.3, 0.4), (0.3, 0.2), (1.1, 1.2), (-0.3, -0.4), (3.14, 3.04)])
+def test_the_edge_of_the_tolerance_is_inside_whatever_binary_fractions_say(correct: float, answer: float) -> None:
     assert mark(Numeric(prompt="?", correct=correct, tolerance=0.1), answer, ()) == pytest.approx(0.5)
 
 

@@ -95,9 +95,7 @@ def test_right_is_never_worth_less_than_wrong(worth: int, rule: Rules, before: T
 
 
 @given(points, standings, rules, st.tuples(moments, moments))
-def test_faster_is_never_worth_less_than_slower(
-    worth: int, before: Tally, rule: Rules, at: tuple[int, int]
-) -> None:
+def test_faster_is_never_worth_less_than_slower(worth: int, before: Tally, rule: Rules, at: tuple[int, int]) -> None:
     question = TrueFalse(prompt="?", correct=True, points=worth)
     first, second = (outcome(question, OPENING, rule, before, Given(True, moment)) for moment in sorted(at))
     assert first.points >= second.points
@@ -174,9 +172,7 @@ def test_ties_share_a_rank_and_the_next_rank_is_skipped(scores: dict[str, int]) 
 
 
 @given(rooms, st.randoms(use_true_random=False))
-def test_ranks_do_not_depend_on_the_order_in_which_people_came(
-    scores: dict[str, int], random: object
-) -> None:
+def test_ranks_do_not_depend_on_the_order_in_which_people_came(scores: dict[str, int], random: object) -> None:
     others = list(scores)
     random.shuffle(others)  # type: ignore[attr-defined]
     shuffled_scores = {person: scores[person] for person in others}
