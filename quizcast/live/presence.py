@@ -6,7 +6,7 @@ their entry expires. A process that dies confirms nobody any more, so its people
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from quizcast.errors import RedisUnavailable
 from quizcast.live.redis import Live
@@ -21,7 +21,7 @@ CHUNK = 1000  # participants per script call
 class Presence:
     """Counts this process's streams per participant; `run` reports them until cancelled."""
 
-    def __init__(self, live: Live, all_answered: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(self, live: Live, all_answered: Callable[[str], None]) -> None:
         self._live = live
         self._all_answered = all_answered
         self._streams: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -72,7 +72,7 @@ class Presence:
                 came[game_id].update(streams)
         for game_id in {*came, *left}:
             if await self._tell(game_id, list(came.get(game_id, ())), list(left.get(game_id, ()))):
-                await self._all_answered(game_id)
+                self._all_answered(game_id)
 
     async def sweep(self, game_id: str) -> bool:
         """Drop those who have been silent too long; True when nobody is waited for any more."""

@@ -97,8 +97,12 @@ class Rows:
         rung = self._live.client.set(self._keys.rung(shard), "1", nx=True, px=life_ms)
         return bool(await self._live.do("ring", rung))
 
+    async def renew_ring(self, shard: int, life_ms: int) -> None:
+        """A flush is at work: nobody has to ask for one."""
+        await self._live.do("ring", self._live.client.set(self._keys.rung(shard), "1", px=life_ms))
+
     async def answer_ring(self, shard: int) -> None:
-        """A flush begins: what arrives from now on asks for another."""
+        """A flush ends: what arrives from now on asks for another."""
         await self._live.do("answer_ring", self._live.client.delete(self._keys.rung(shard)))
 
     async def _entries(self, shard: int, raw: Sequence[tuple[bytes, dict[bytes, bytes] | None]]) -> list[Entry]:

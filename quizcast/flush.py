@@ -1,0 +1,195 @@
+"""From the answer streams to Postgres: an rq job per shard, and the bell that asks for it; floor 6.
+
+Invariants: an entry leaves its stream only after the commit that stored it; storing is idempotent, so that a batch may
+come twice; a row that Postgres refuses is put aside and never holds up the others. A flush is asked for when rows
+arrive, and every worker sweeps all shards each second besides, so that no lost job can leave anything behind.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import threading
+import time
+
+from redis import Redis
+from rq import Queue, SimpleWorker
+
+from quizcast.errors import QuizcastError
+from quizcast.live.redis import Live
+from quizcast.live.rows import Rows
+from quizcast.metrics import (
+    DEAD_DEPTH,
+    DEAD_LETTERS,
+    FLUSH_BATCH,
+    FLUSH_LAG,
+    FLUSH_RECLAIMED,
+    FLUSH_ROWS,
+    FLUSH_SECONDS,
+    QUEUE_AGE,
+    QUEUE_DEPTH,
+)
+from quizcast.settings import Settings
+from quizcast.store import results
+from quizcast.store.db import Database
+from quizcast.wire.rows import Entry
+
+QUEUE = "quizcast-flush"
+JOB_TIMEOUT_S = 60
+RUN_MAX_S = 1.0  # then the worker is another shard's turn
+GATHER_S = 0.1  # between small batches: ten commits a second instead of a thousand
+IDLE_MS = 100  # with nothing new for so long, the job ends
+RUNG_MS = 3_000  # a ring that nobody answers is forgotten after this; a running flush renews it
+RING_EVERY_S = 0.1
+SWEEP_EVERY_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Bell:
+    """Asks for flushes, from within a web process or a worker's sweep; at most one per shard under way."""
+
+    def __init__(self, settings: Settings, live: Live) -> None:
+        self._rows = Rows(live, "bell")
+        self._connection = Redis.from_url(settings.queue_url or settings.redis_url, socket_timeout=5)
+        self._queue = Queue(QUEUE, connection=self._connection)
+        self._wanted: set[int] = set()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    def ring(self, shard: int) -> None:
+        """Rows have arrived on this shard. Costs next to nothing, however often it is called."""
+        self._wanted.add(shard)
+        if shard not in self._tasks:
+            self._tasks[shard] = asyncio.get_running_loop().create_task(self._ring(shard))
+
+    async def ask(self, shard: int) -> None:
+        """Enqueue a flush of this shard, unless one is waiting or running. Raises `RedisUnavailable`."""
+        if await self._rows.ring(shard, RUNG_MS):
+            # rq is synchronous, and must not hold up the event loop.
+            await asyncio.to_thread(self._enqueue, shard)
+
+    async def close(self) -> None:
+        """Let what is under way come to its end."""
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self._connection.close()
+
+    async def _ring(self, shard: int) -> None:
+        try:
+            while shard in self._wanted:
+                self._wanted.discard(shard)
+                await self.ask(shard)
+                await asyncio.sleep(RING_EVERY_S)
+        except Exception as error:  # the workers' sweep finds what is waiting
+            log.warning("a flush could not be asked for: %s", type(error).__name__)
+        finally:
+            del self._tasks[shard]
+
+    def _enqueue(self, shard: int) -> None:
+        # A fixed id, so that a job which is asked for twice is still one job.
+        self._queue.enqueue(
+            flush_shard,
+            shard,
+            job_id=f"flush-{shard}",
+            job_timeout=JOB_TIMEOUT_S,
+            result_ttl=0,
+            failure_ttl=3600,
+        )
+
+
+def flush_shard(shard: int) -> int:
+    """The rq job: store what waits on a shard, for about a second; how many rows that was."""
+    return asyncio.run(_flush_once(Settings.from_env(), shard))
+
+
+async def _flush_once(settings: Settings, shard: int) -> int:
+    live, db = Live(settings), Database(settings)
+    try:
+        await db.open()
+        return await flush(Rows(live, consumer_name()), db, shard, settings.flush_batch_max)
+    finally:
+        await db.close()
+        await live.close()
+
+
+def consumer_name() -> str:
+    """This worker's name in the consumer groups."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+async def flush(rows: Rows, db: Database, shard: int, batch_max: int, run_max_s: float = RUN_MAX_S) -> int:
+    """Store what waits on a shard until nothing does, or for `run_max_s`; how many rows that was.
+
+    Raises `PostgresUnavailable` or `RedisUnavailable`; what was not committed stays in the stream.
+    """
+    until = time.monotonic() + run_max_s
+    await rows.prepare(shard)
+    stored = await _store(rows, db, shard, await rows.reclaim(shard, batch_max), reclaimed=True)
+    while time.monotonic() < until:
+        await rows.renew_ring(shard, RUNG_MS)
+        batch = await rows.read(shard, batch_max, IDLE_MS)
+        stored += await _store(rows, db, shard, batch)
+        if not batch:
+            break
+        if len(batch) < batch_max // 4:
+            await asyncio.sleep(GATHER_S)
+    # First let others ring again, then look a last time: whoever arrived in between has rung, or is seen here.
+    await rows.answer_ring(shard)
+    return stored + await _store(rows, db, shard, await rows.read(shard, batch_max, 1))
+
+
+async def _store(rows: Rows, db: Database, shard: int, batch: list[Entry], *, reclaimed: bool = False) -> int:
+    if not batch:
+        return 0
+    began = time.perf_counter()
+    stored, refused = await results.store_or_bisect(db, batch)
+    lag_s = time.time() - min(entry.at for entry in batch) / 1000
+    if refused:
+        await rows.put_aside(shard, [(entry.id, reason) for entry, reason in refused])
+        DEAD_LETTERS.inc(len(refused))
+        log.error("Postgres refused %d rows of shard %d; see `quizcast deadletter list`", len(refused), shard)
+    await rows.commit(shard, [entry.id for entry in stored])
+    FLUSH_ROWS.inc(len(stored))
+    FLUSH_BATCH.observe(len(batch))
+    FLUSH_SECONDS.observe(time.perf_counter() - began)
+    FLUSH_LAG.observe(max(0.0, lag_s))
+    if reclaimed:
+        FLUSH_RECLAIMED.inc(len(batch))
+    return len(stored)
+
+
+def run_worker(settings: Settings) -> None:
+    """Work off flushes until SIGTERM, which lets the job at hand come to its end."""
+    threading.Thread(target=_sweep_for_ever, args=(settings,), name="sweep", daemon=True).start()
+    connection = Redis.from_url(settings.queue_url or settings.redis_url)
+    # In this process, not in a fork per job: a flush is idempotent, and starting one is most of a short one's cost.
+    SimpleWorker([Queue(QUEUE, connection=connection)], connection=connection).work(logging_level="WARNING")
+
+
+def _sweep_for_ever(settings: Settings) -> None:
+    while True:
+        try:
+            asyncio.run(_sweep(settings))
+        except Exception as error:  # Redis is away: the sweep has to outlive that
+            log.warning("the sweep failed and begins again: %s", type(error).__name__)
+            time.sleep(SWEEP_EVERY_S)
+
+
+async def _sweep(settings: Settings) -> None:
+    live = Live(settings)
+    rows, bell = Rows(live, "sweep"), Bell(settings, live)
+    try:
+        while True:
+            for shard in range(settings.shards):
+                try:
+                    waiting = await rows.backlog(shard)
+                    QUEUE_DEPTH.labels(shard).set(waiting.rows)
+                    QUEUE_AGE.labels(shard).set(waiting.age_s)
+                    DEAD_DEPTH.labels(shard).set(waiting.dead)
+                    if waiting.rows:
+                        await bell.ask(shard)
+                except QuizcastError as error:
+                    log.warning("shard %d could not be swept: %s", shard, error.code)
+            await asyncio.sleep(SWEEP_EVERY_S)
+    finally:
+        await bell.close()
+        await live.close()
