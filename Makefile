@@ -44,8 +44,9 @@ clean: ## Remove what was built; data under var/ stays
 
 $(VENV)/ready: pyproject.toml requirements.lock
 	@$(MAKE) --no-print-directory $(VENV)/usable
-	$(PIP) install --require-hashes --requirement requirements.lock
-	$(PIP) install --no-deps --no-build-isolation --editable .
+	@echo "building $(VENV) from requirements.lock"
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@PYTHONWARNINGS=ignore $(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Debian parts `venv` from Python: root installs it, anybody else is told what to ask for.

