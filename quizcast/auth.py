@@ -1,208 +1,271 @@
-"""Passwords and tokens: argon2id, signed access tokens, opaque refresh tokens; floor 5.
+"""Who is who: passwords, the tokens that hosts, participants and screens show, refresh tokens; floor 5.
 
-Access tokens are JWTs of one fixed algorithm. The audience says what a token is good for, so that a participant's can
-never pass for a host's. Verified tokens are remembered, bounded, since an intake reads thousands a second; expiry is
-looked at every time. No token is ever in a `repr` or in a message.
+Invariants: the one algorithm is HS256 and a token says for whom it is meant (`aud`); a token that verified is
+remembered, so that the next look costs a dictionary's, but its expiry is checked every time; no token, password or
+key shows in a `repr`, an error or a log. What is kept of a refresh token is a digest.
 """
 
 import asyncio
 import hashlib
 import os
 import secrets
+import tempfile
 import time
+import unicodedata
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 import jwt
 import msgspec
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
-from quizcast.errors import SettingsInvalid, TokenExpired, TokenInvalid
+from quizcast.errors import Overloaded, RefreshInvalid, SettingsInvalid, TokenExpired, TokenInvalid
+from quizcast.ids import is_id, new_id, spelled
 from quizcast.settings import Settings
 
 ALGORITHM = "HS256"
-KEY_MIN = 32  # characters of a signing secret: as long as the signature is wide
+SECRET_MIN = 32  # bytes: shorter than the hash, and the key is easier to guess than the signature
 KEY_FILE = "keys"
-VERIFIED_MAX = 50_000  # tokens remembered, about 0.5 KB each
-HASHING_MAX = 2  # at once: each takes 64 MiB and a core for a tenth of a second
+TOKEN_MAX = 1000  # characters; ours have about 300
+TOKENS_KEPT = 20_000  # more than one process has participants; 20 MB at the most
+
+HASH_ROUNDS = 2
+HASH_KIB = 46 * 1024
+HASHES_AT_ONCE = 2  # so a login burst takes 92 MiB and two cores at the most
+HASHES_WAITING = 100  # ten seconds' worth; who would wait longer is told at once
+RETRY_AFTER_S = 5.0
+
+T = TypeVar("T")
 
 
 class Kind(StrEnum):
-    """What a token is good for; the value is its audience."""
+    """For whom a token is."""
 
-    HOST = "quizcast:host"
-    PARTICIPANT = "quizcast:participant"
-    SCREEN = "quizcast:screen"
+    HOST = "host"
+    PARTICIPANT = "participant"
+    SCREEN = "screen"
+
+    @property
+    def audience(self) -> str:
+        """The token's `aud`."""
+        return f"quizcast:{self}"
+
+
+_KINDS = {kind.audience: kind for kind in Kind}
 
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verified token says: the host's or participant's id, for which game (none for hosts), until when (s)."""
+    """What a valid token says: `subject` is the host's or participant's id, `game_id` empty for a host.
+
+    `expires_at` in ms since the epoch.
+    """
 
     kind: Kind
     subject: str
     game_id: str
-    expires_at: float
+    expires_at: int
 
 
-class Keyring(msgspec.Struct, frozen=True):
-    """Signing keys by id. The first signs; all verify, so that a key can be replaced without logging anybody out."""
+class Key(NamedTuple):
+    """A signing key and the name it goes by."""
 
-    keys: dict[str, str]
-    signer: str
+    kid: str
+    secret: str
 
     def __repr__(self) -> str:
-        """Which keys there are, and nothing of what they are."""
-        return f"Keyring({', '.join(self.keys)})"
+        return f"Key({self.kid!r})"
+
+
+class Keyring:
+    """The keys: the first signs, all verify. To rotate, put a new one in front; drop the old once tokens are."""
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        self._keys = {key.kid: key for key in keys}
+        if not keys or len(self._keys) != len(keys) or not all(self._keys):
+            raise SettingsInvalid("QUIZCAST_KEYS needs one or more `kid:secret`, each kid once")
+        for key in keys:
+            if len(key.secret.encode()) < SECRET_MIN:
+                raise SettingsInvalid(f"the secret of key {key.kid!r} is too short; use {SECRET_MIN} bytes or more")
+        self.first = keys[0]
 
     @classmethod
     def load(cls, settings: Settings) -> Self:
-        """`QUIZCAST_KEYS`, or the key file of the data directory, which is made when it is missing.
+        """The keys of the settings, else of the key file in the data directory, which is made when it is not there.
 
-        Raises `SettingsInvalid` for keys that are malformed or too short.
+        Raises `SettingsInvalid`.
         """
-        entries = settings.keys or (_key_file(settings.data_dir),)
-        keys: dict[str, str] = {}
-        for entry in entries:
-            kid, colon, secret = entry.partition(":")
-            if not (colon and kid) or len(secret) < KEY_MIN:
-                raise SettingsInvalid(f"QUIZCAST_KEYS: write kid:secret, with {KEY_MIN} or more characters of secret")
-            keys[kid] = secret
-        return cls(keys, next(iter(keys)))
+        lines = settings.keys or _key_file(settings.data_dir)
+        return cls([Key(kid.strip(), secret.strip()) for kid, _, secret in (line.partition(":") for line in lines)])
+
+    def find(self, kid: str) -> Key | None:
+        """The key with this name."""
+        return self._keys.get(kid)
 
 
-def _key_file(data_dir: Path) -> str:
-    path = data_dir / KEY_FILE
+def _key_file(folder: Path) -> list[str]:
+    path = folder / KEY_FILE
     try:
-        return path.read_text("ascii").strip()
-    except FileNotFoundError:
-        pass
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Written aside and linked into place: of two processes that start together, both read the first one's key.
-    draft = path.with_name(f"{KEY_FILE}.{os.getpid()}")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
-        file.write(f"{secrets.token_hex(4)}:{secrets.token_urlsafe(48)}\n")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            _make_key_file(path)
+        return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except OSError as error:
+        raise SettingsInvalid(f"the key file {path}: {error.strerror}; set QUIZCAST_KEYS or mend it") from error
+
+
+def _make_key_file(path: Path) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600 from the start
     try:
-        os.link(draft, path)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(f"k{int(time.time())}:{secrets.token_urlsafe(48)}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        # Complete when it appears, and the first of several processes wins: a rename would let the last one win.
+        os.link(name, path)
     except FileExistsError:
         pass
     finally:
-        draft.unlink()
-    return path.read_text("ascii").strip()
-
-
-class Refresh(NamedTuple):
-    """A new refresh token: what the client gets, and what the database keeps of it."""
-
-    token: str
-    digest: bytes
+        os.unlink(name)
 
 
 class Tokens:
-    """Makes tokens and reads them."""
+    """Mints and reads the tokens."""
 
     def __init__(self, keyring: Keyring, settings: Settings) -> None:
         self._keyring = keyring
-        self._life_s = {
+        self._lives_s = {
             Kind.HOST: settings.access_ttl_s,
             Kind.PARTICIPANT: settings.participant_ttl_s,
             Kind.SCREEN: settings.participant_ttl_s,
         }
-        self._verified: OrderedDict[str, Claims] = OrderedDict()
+        self._read: OrderedDict[str, Claims] = OrderedDict()
 
     def mint(self, kind: Kind, subject: str, game_id: str = "") -> str:
-        """A signed token."""
+        """A signed token, good for as long as the settings say for its kind."""
         now = int(time.time())
-        payload = {"aud": kind.value, "sub": subject, "iat": now, "exp": now + self._life_s[kind]}
+        key = self._keyring.first
+        payload = {"aud": kind.audience, "sub": subject, "iat": now, "exp": now + self._lives_s[kind]}
         if game_id:
             payload["game"] = game_id
-        signer = self._keyring.signer
-        return jwt.encode(payload, self._keyring.keys[signer], ALGORITHM, headers={"kid": signer})
+        return jwt.encode(payload, key.secret, ALGORITHM, {"kid": key.kid})
 
-    def read(self, token: str, kinds: Sequence[Kind]) -> Claims:
-        """What a token says. Raises `TokenInvalid`, also for a token of another kind, and `TokenExpired`."""
-        claims = self._verified.get(token)
+    def read(self, token: str, kinds: Collection[Kind]) -> Claims:
+        """What a token says, if it is of one of these kinds. Raises `TokenInvalid` or `TokenExpired`."""
+        claims = self._read.get(token)
         if claims is None:
-            claims = self._verify(token)
-            self._verified[token] = claims
-            if len(self._verified) > VERIFIED_MAX:
-                self._verified.popitem(last=False)
-        if claims.expires_at <= time.time():
+            claims = self._verified(token)
+            self._read[token] = claims
+            if len(self._read) > TOKENS_KEPT:
+                self._read.popitem(last=False)
+        else:
+            self._read.move_to_end(token)
+        if claims.expires_at <= time.time() * 1000:
+            self._read.pop(token, None)
             raise TokenExpired()
         if claims.kind not in kinds:
             raise TokenInvalid()
         return claims
 
-    def _verify(self, token: str) -> Claims:
+    def _verified(self, token: str) -> Claims:
+        if len(token) > TOKEN_MAX:
+            raise TokenInvalid()
         try:
-            key = self._keyring.keys[jwt.get_unverified_header(token)["kid"]]
+            kid = jwt.get_unverified_header(token).get("kid")
+            key = self._keyring.find(kid) if isinstance(kid, str) else None
+            if key is None:
+                raise TokenInvalid()
             payload = jwt.decode(
                 token,
-                key,
+                key.secret,
                 algorithms=[ALGORITHM],
-                audience=[kind.value for kind in Kind],
-                options={"require": ["aud", "exp", "iat", "sub"]},
-            )
-            return Claims(
-                kind=Kind(payload["aud"]),
-                subject=payload["sub"],
-                game_id=payload.get("game", ""),
-                expires_at=float(payload["exp"]),
+                audience=list(_KINDS),
+                # `iat` has to be there and is not compared: another machine's clock may be a second ahead.
+                options={"require": ["exp", "aud", "sub", "iat"], "verify_iat": False},
             )
         except jwt.ExpiredSignatureError:
             raise TokenExpired() from None
-        except (jwt.InvalidTokenError, KeyError, TypeError, ValueError):
+        except (jwt.PyJWTError, ValueError):
             raise TokenInvalid() from None
-
-    def new_refresh(self) -> Refresh:
-        """A fresh refresh token."""
-        token = secrets.token_urlsafe(32)
-        return Refresh(token, self.digest(token))
-
-    @staticmethod
-    def digest(refresh_token: str) -> bytes:
-        """What the database knows a refresh token by: enough to recognise it, not enough to use it."""
-        return hashlib.sha256(refresh_token.encode("utf-8", "replace")).digest()
+        audience, game_id = payload["aud"], payload.get("game", "")
+        if not isinstance(audience, str) or not isinstance(game_id, str):
+            raise TokenInvalid()
+        return Claims(
+            kind=_KINDS[audience], subject=payload["sub"], game_id=game_id, expires_at=int(payload["exp"]) * 1000
+        )
 
     def derived_id(self, game_id: str, key: str) -> str:
-        """The participant id of a join with this Idempotency-Key: the same for each retry, guessable by nobody."""
-        secret = self._keyring.keys[self._keyring.signer].encode()
-        return hashlib.blake2s(f"{game_id}\0{key}".encode(), key=secret[:32], digest_size=13).hexdigest()
+        """The participant's id for a join with this Idempotency-Key: a retry gets the same, nobody can foresee it."""
+        secret = hashlib.sha256(self._keyring.first.secret.encode()).digest()
+        mixed = hashlib.blake2s(f"{game_id}\n{key}".encode(), key=secret, person=b"join-id", digest_size=16)
+        return spelled(int.from_bytes(mixed.digest()))
+
+
+class Refresh(NamedTuple):
+    """A refresh token as it is stored: the family (one login and all that followed from it), and a digest."""
+
+    family: str
+    digest: bytes
+
+
+def mint_refresh(family: str = "") -> tuple[str, Refresh]:
+    """A refresh token for the client, and what to keep of it; the next of a family, or the first of a new one."""
+    family = family or new_id()
+    text = f"{family}.{secrets.token_urlsafe(32)}"
+    return text, read_refresh(text)
+
+
+def read_refresh(text: str) -> Refresh:
+    """What is kept of a refresh token. Raises `RefreshInvalid` for what cannot be one."""
+    family, _, secret = text.partition(".")
+    if not (is_id(family) and secret.isascii() and 0 < len(secret) <= TOKEN_MAX):
+        raise RefreshInvalid()
+    return Refresh(family, hashlib.sha256(text.encode()).digest())
 
 
 class Passwords:
-    """argon2id with the library's parameters (RFC 9106, low memory), in threads, a few at a time."""
+    """Hashes and verifies passwords in a few threads of its own. One per process."""
 
     def __init__(self) -> None:
-        self._hasher = PasswordHasher()
-        self._places = asyncio.Semaphore(HASHING_MAX)
-        self._nobody: str | None = None
+        self._hasher = PasswordHasher(time_cost=HASH_ROUNDS, memory_cost=HASH_KIB, parallelism=1)
+        self._threads = ThreadPoolExecutor(HASHES_AT_ONCE, thread_name_prefix="passwords")
+        self._waiting = 0
+        self._nobodys = ""
 
     async def hash(self, password: str) -> str:
-        """A password's hash, parameters and salt included."""
-        async with self._places:
-            return await asyncio.to_thread(self._hasher.hash, password)
+        """An argon2id hash, with its parameters and salt in it. Raises `Overloaded`."""
+        return await self._in_thread(lambda: self._hasher.hash(_typed(password)))
 
-    async def verify(self, digest: str | None, password: str) -> bool:
-        """Whether the password fits. With no digest (no such account) it takes the same time and does not."""
-        if digest is None:
-            if self._nobody is None:
-                self._nobody = await self.hash(secrets.token_urlsafe(16))
-            digest, known = self._nobody, False
-        else:
-            known = True
-        async with self._places:
-            return await asyncio.to_thread(self._fits, digest, password) and known
+    async def verify(self, password: str, hashed: str | None) -> bool:
+        """Whether it is the password. None for an unknown account takes as long as a known one. Raises `Overloaded`."""
+        return await self._in_thread(lambda: self._verify(password, hashed))
 
-    def needs_rehash(self, digest: str) -> bool:
-        """Whether the parameters have been raised since."""
-        return self._hasher.check_needs_rehash(digest)
+    def is_dated(self, hashed: str) -> bool:
+        """Whether a hash was made with other parameters than today's; hash the password anew at the next login."""
+        return self._hasher.check_needs_rehash(hashed)
 
-    def _fits(self, digest: str, password: str) -> bool:
+    def _verify(self, password: str, hashed: str | None) -> bool:
+        if not self._nobodys:
+            self._nobodys = self._hasher.hash(secrets.token_urlsafe())
         try:
-            return self._hasher.verify(digest, password)
+            return self._hasher.verify(hashed or self._nobodys, _typed(password)) and hashed is not None
         except (Argon2Error, InvalidHashError):
             return False
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        if self._waiting >= HASHES_WAITING:
+            raise Overloaded("too many logins at the same moment", retry_after_s=RETRY_AFTER_S)
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        finally:
+            self._waiting -= 1
+
+
+def _typed(password: str) -> str:
+    # Keyboards differ in how they compose an é; what is typed is the same.
+    return unicodedata.normalize("NFKC", password)

@@ -1,21 +1,24 @@
-"""Ids: short, unguessable, and in the order of their making, which keeps database indexes compact; floor 2."""
+"""Names for what quizcast makes: 25 characters that sort by time and cannot be guessed; floor 2."""
 
 import secrets
 import time
 
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's: no letter that passes for a digit
-_TIME_CHARS = 9  # 45 bits of milliseconds: until the year 3084
-_RANDOM_CHARS = 16  # 80 bits
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # in ASCII order, without letters that read like digits
+TIME_BITS = 45  # milliseconds until the year 3084
+RANDOM_BITS = 80
+LENGTH = (TIME_BITS + RANDOM_BITS) // 5
 
 
 def new_id() -> str:
-    """A fresh id of 25 characters."""
-    return _encoded(int(time.time() * 1000), _TIME_CHARS) + _encoded(secrets.randbits(80), _RANDOM_CHARS)
+    """A new id. Ids made later, by any process, sort after it, to the millisecond and as far as clocks agree."""
+    return spelled(int(time.time() * 1000) << RANDOM_BITS | secrets.randbits(RANDOM_BITS))
 
 
-def _encoded(number: int, length: int) -> str:
-    chars = []
-    for _ in range(length):
-        number, place = divmod(number, len(_ALPHABET))
-        chars.append(_ALPHABET[place])
-    return "".join(reversed(chars))
+def spelled(number: int) -> str:
+    """The lowest 125 bits of a number in the form that ids have."""
+    return "".join(ALPHABET[number >> shift & 31] for shift in range(5 * (LENGTH - 1), -1, -5))
+
+
+def is_id(text: str) -> bool:
+    """Whether a text has the form of an id."""
+    return len(text) == LENGTH and all(char in ALPHABET for char in text)

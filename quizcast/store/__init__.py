@@ -1,1 +1,1 @@
-"""What lasts, in Postgres: accounts, quizzes, games, answers. The only room that speaks Postgres; floor 5."""
+"""Postgres: accounts, quizzes, games and their answers; floor 5, and the only room that speaks psycopg."""

@@ -1,170 +1,256 @@
-"""The pools, the migrations, the named queries, and Postgres's failures in quizcast's words; floor 5.
+"""The way to Postgres: pools, transactions, errors in quizcast's words, queries, migrations; bottom of `store`.
 
-Every statement of quizcast stands in `sql/*.sql` under a name. Works behind pgbouncer in transaction mode: nothing is
-prepared and no session state is relied on, save for the migrations' advisory lock, which is one transaction's.
+Reads go to a replica when there is one that answers, else to the primary. Nothing here keeps state on a server's
+session, so a transaction-mode pooler may stand in between. Invariant: outside of `store` nobody sees psycopg's errors.
 """
 
 import contextlib
+import functools
 import hashlib
 import logging
-import random
 import re
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from importlib import resources
-from typing import LiteralString, cast
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection
-from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+from psycopg import AsyncConnection, IsolationLevel
+from psycopg.rows import TupleRow, class_row
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from quizcast.errors import MigrationFailed, PostgresUnavailable
+from quizcast.errors import InvalidInput, MigrationFailed, PostgresUnavailable
 from quizcast.metrics import DB_ERRORS, DB_POOL, DB_SECONDS
 from quizcast.settings import Settings
 
 RETRY_AFTER_S = 1.0
-LIFETIME_S = 1800  # of a pooled connection, so that one to a former primary does not live for ever
-MIGRATION_LOCK = 7_160_533  # any number, as long as nobody else uses it
+REPLICA_WAIT_S = 0.5  # a replica that takes longer is passed over, and the primary asked
+REPLICA_REST_S = 10.0
+LIFETIME_S = 1800.0  # psycopg_pool jitters it; so connections move to a new server within half an hour
+DEAD_PEER_MS = 20_000
+MIGRATION_LOCK = 0x71756963  # "quic": this application's advisory lock
+SERVER_MIN = 15
+NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
-Connection = AsyncConnection[TupleRow]
-# What says that Postgres is away or busy, and not that the statement was wrong.
-_AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.InternalError_, PoolTimeout, TooManyRequests)
+Connection: TypeAlias = AsyncConnection[TupleRow]
+Pool: TypeAlias = AsyncConnectionPool[Connection]
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 
 class Database:
-    """A process's pools: the primary, and each replica. `open` it, `close` it."""
+    """The pools of one process: one for the primary, one for each replica. `open()` before use, `close()` after."""
 
     def __init__(self, settings: Settings) -> None:
         self._primary = _pool("primary", settings.database_url, settings)
-        self._replicas = [_pool(f"replica-{place}", url, settings) for place, url in enumerate(settings.replica_urls)]
+        self._replicas = [
+            _pool(f"replica{place}", url, settings) for place, url in enumerate(settings.replica_urls, start=1)
+        ]
+        self._resting: dict[str, float] = {}  # name of a replica's pool → when to try it again
+        self._turn = 0
 
     async def open(self) -> None:
-        """Begin to connect. Does not wait: a game in play needs no Postgres, nor does the start of a process."""
-        for pool in (self._primary, *self._replicas):
+        """Begin to connect. Does not wait: a process starts without Postgres, and answers 503 until it is there."""
+        for pool in self._all():
             await pool.open(wait=False)
 
     async def close(self) -> None:
         """Give the connections back."""
-        for pool in (self._primary, *self._replicas):
+        for pool in self._all():
             await pool.close()
 
     @contextlib.asynccontextmanager
     async def write(self) -> AsyncIterator[Connection]:
-        """A transaction on the primary, committed at the end. Raises `PostgresUnavailable`."""
-        async with _translated(), _connected(self._primary) as conn, conn.transaction():
-            yield conn
+        """A transaction on the primary, committed at the end. Raises `PostgresUnavailable`; then nothing is known.
+
+        Raises `InvalidInput` for a value that Postgres cannot hold.
+        """
+        with translated():
+            async with _lent(self._primary) as conn:
+                await conn.set_read_only(False)
+                await conn.set_isolation_level(None)
+                async with conn.transaction():
+                    yield conn
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
-        """A connection for reading what may be a moment old: to a replica, or to the primary when none answers."""
-        async with _translated(), contextlib.AsyncExitStack() as stack:
-            yield await self._reader(stack)
+        """A read-only transaction that sees one moment. Raises `PostgresUnavailable`, `InvalidInput`."""
+        with translated():
+            async with contextlib.AsyncExitStack() as stack:
+                pool, conn = await self._reader(stack)
+                try:
+                    await conn.set_read_only(True)
+                    await conn.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+                    async with conn.transaction():
+                        yield conn
+                except (psycopg.OperationalError, psycopg.InterfaceError):
+                    self._rest(pool)
+                    raise
 
-    async def _reader(self, stack: contextlib.AsyncExitStack) -> Connection:
-        for pool in random.sample(self._replicas, len(self._replicas)):
+    async def _reader(self, stack: contextlib.AsyncExitStack) -> tuple[Pool, Connection]:
+        self._turn += 1
+        for step in range(len(self._replicas)):
+            pool = self._replicas[(self._turn + step) % len(self._replicas)]
+            if self._resting.get(pool.name, 0.0) > time.monotonic():
+                continue
             try:
-                return await stack.enter_async_context(_connected(pool))
-            except _AWAY as error:
+                return pool, await stack.enter_async_context(_lent(pool, REPLICA_WAIT_S))
+            except psycopg.OperationalError as error:  # psycopg_pool's are of this kind too
                 DB_ERRORS.labels(type(error).__name__).inc()
-                log.warning("%s does not answer; the primary reads", pool.name)
-        return await stack.enter_async_context(_connected(self._primary))
+                self._rest(pool)
+        return self._primary, await stack.enter_async_context(_lent(self._primary))
 
-    async def check(self) -> None:
-        """Raises `PostgresUnavailable`, or `MigrationFailed` when the schema is not this version's."""
-        async with self.read() as conn:
-            known = {row[0] for row in await (await conn.execute(QUERIES["migrations_known"])).fetchall()}
-        missing = [name for name, _ in _migrations() if name not in known]
-        if missing:
-            raise MigrationFailed(f"run `quizcast migrate`: {', '.join(missing)} not applied")
+    def _rest(self, pool: Pool) -> None:
+        if pool is not self._primary:
+            log.warning("%s does not answer; reading elsewhere for %.0f s", pool.name, REPLICA_REST_S)
+            self._resting[pool.name] = time.monotonic() + REPLICA_REST_S
+
+    def _all(self) -> list[Pool]:
+        return [self._primary, *self._replicas]
 
 
-def _pool(name: str, url: str, settings: Settings) -> AsyncConnectionPool[Connection]:
+def _pool(name: str, url: str, settings: Settings) -> Pool:
     return AsyncConnectionPool(
         url,
         name=name,
+        open=False,
         min_size=1,
         max_size=settings.db_pool_max,
         max_waiting=settings.db_pool_waiting_max,
         timeout=settings.db_timeout_s,
         max_lifetime=LIFETIME_S,
-        open=False,
-        kwargs={"prepare_threshold": None, "autocommit": True, "application_name": "quizcast", "connect_timeout": 5},
+        # Its back-off doubles up to this: longer, and a process would sleep on when Postgres is back.
+        reconnect_timeout=settings.db_timeout_s,
+        # A tenth of a millisecond, and no request meets a connection that died with a restarted server.
         check=AsyncConnectionPool.check_connection,
+        kwargs={
+            "autocommit": True,  # transactions are begun by `transaction()` alone
+            "application_name": "quizcast",
+            "prepare_threshold": None,  # a pooler may hand every transaction to another session
+            "connect_timeout": max(2, round(settings.db_timeout_s)),
+            "tcp_user_timeout": DEAD_PEER_MS,
+        },
     )
 
 
 @contextlib.asynccontextmanager
-async def _connected(pool: AsyncConnectionPool[Connection]) -> AsyncIterator[Connection]:
-    with DB_SECONDS.labels(pool.name).time():
-        async with pool.connection() as conn:
-            stats = pool.get_stats()
-            DB_POOL.labels(pool.name, "open").set(stats.get("pool_size", 0))
-            DB_POOL.labels(pool.name, "free").set(stats.get("pool_available", 0))
-            DB_POOL.labels(pool.name, "waiting").set(stats.get("requests_waiting", 0))
-            yield conn
+async def _lent(pool: Pool, timeout_s: float | None = None) -> AsyncIterator[Connection]:
+    try:
+        with DB_SECONDS.labels(pool.name).time():
+            async with pool.connection(timeout_s) as conn:
+                yield conn
+    finally:
+        stats = pool.get_stats()
+        for state in ("pool_size", "pool_available", "requests_waiting"):
+            DB_POOL.labels(pool.name, state).set(stats.get(state, 0))
 
 
-@contextlib.asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """psycopg's errors in quizcast's words: `PostgresUnavailable` for what will pass, `InvalidInput` for a bad value."""
     try:
         yield
-    except _AWAY as error:
+    except (PoolTimeout, TooManyRequests, PoolClosed) as error:
+        DB_ERRORS.labels(type(error).__name__).inc()
+        raise PostgresUnavailable("no connection is free", retry_after_s=RETRY_AFTER_S) from error
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        # Serialization failures and deadlocks are of this kind: the whole transaction may be tried again.
         DB_ERRORS.labels(type(error).__name__).inc()
         raise PostgresUnavailable(retry_after_s=RETRY_AFTER_S) from error
+    except psycopg.DataError as error:
+        DB_ERRORS.labels(type(error).__name__).inc()
+        raise InvalidInput("a value holds characters or numbers that cannot be stored") from error
 
 
 # ── queries ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _load_queries() -> dict[str, LiteralString]:
-    queries: dict[str, LiteralString] = {}
-    for file in sorted(resources.files("quizcast.store").joinpath("sql").iterdir(), key=lambda file: file.name):
-        # `-- name: get_quiz`, then comments, then the statement up to the next name.
-        parts = re.split(r"^-- name: (\w+)$", file.read_text("utf-8"), flags=re.MULTILINE)
-        for name, text in zip(parts[1::2], parts[2::2], strict=True):
-            queries[name] = cast("LiteralString", text.strip())
-    return queries
+@functools.cache
+def queries() -> Mapping[str, bytes]:
+    """The named queries of `store/sql/*.sql`. Read once; a name is there once."""
+    found: dict[str, bytes] = {}
+    for file in resources.files("quizcast.store").joinpath("sql").iterdir():
+        _, *parts = NAME.split(file.read_text("utf-8"))
+        for name, text in zip(parts[::2], parts[1::2], strict=True):
+            if name in found:
+                raise KeyError(f"two queries are called {name}")
+            found[name] = text.strip().encode()
+    return found
 
 
-QUERIES = _load_queries()
+def query(name: str) -> bytes:
+    """A named query."""
+    return queries()[name]
+
+
+async def fetch(conn: Connection, kind: type[T], name: str, params: Mapping[str, Any]) -> list[T]:
+    """A query's rows, each as a `kind` made from its columns by name."""
+    async with conn.cursor(row_factory=class_row(kind)) as cursor:
+        await cursor.execute(query(name), params)
+        return await cursor.fetchall()
+
+
+async def fetch_one(conn: Connection, kind: type[T], name: str, params: Mapping[str, Any]) -> T | None:
+    """A query's only row, or None."""
+    rows = await fetch(conn, kind, name, params)
+    return rows[0] if rows else None
 
 
 # ── migrations ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _migrations() -> list[tuple[str, str]]:
-    folder = resources.files("quizcast.store").joinpath("migrations")
-    files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
-    return [(file.name.removesuffix(".sql"), file.read_text("utf-8")) for file in files]
+class Migration(NamedTuple):
+    """One file of `store/migrations`: applied once, in order, in a transaction, and never edited afterwards."""
+
+    name: str
+    script: bytes
+    checksum: str
 
 
-async def migrate(database_url: str) -> list[str]:
-    """Bring the schema up to date; the names of the migrations applied, none the second time.
+def migrations() -> list[Migration]:
+    """All that this version knows, in order."""
+    files = resources.files("quizcast.store").joinpath("migrations").iterdir()
+    scripts = sorted((file.name.removesuffix(".sql"), file.read_bytes()) for file in files)
+    return [Migration(name, script, hashlib.sha256(script).hexdigest()) for name, script in scripts]
 
-    Whoever comes second waits for the first. All or nothing. Raises `MigrationFailed` when a migration that was
-    applied reads differently now, `PostgresUnavailable` when there is no connection.
+
+async def migrate(database_url: str, steps: Sequence[Migration] | None = None) -> list[str]:
+    """Bring the schema up to date; the names of what was applied now. Waits while another process migrates.
+
+    A database that knows more than this code is left as it is: a migration never takes away what the version before
+    it uses. `steps` are this version's unless given. Raises `MigrationFailed`, `PostgresUnavailable`.
     """
+    with translated():
+        async with await AsyncConnection.connect(database_url, autocommit=True, prepare_threshold=None) as conn:
+            if conn.info.server_version < SERVER_MIN * 10_000:
+                raise MigrationFailed(f"Postgres {SERVER_MIN} or later is needed")
+            return [step.name for step in steps or migrations() if await _apply(conn, step)]
+
+
+async def _apply(conn: Connection, step: Migration) -> bool:
+    async with conn.transaction():
+        # Of the transaction, not of the session: that would stay behind in a pooler.
+        await conn.execute(query("lock_schema"), {"lock": MIGRATION_LOCK})
+        await conn.execute(query("create_schema_migrations"))
+        found = await (await conn.execute(query("migration_checksum"), {"name": step.name})).fetchone()
+        if found is not None:
+            if found[0] != step.checksum:
+                raise MigrationFailed(f"migration {step.name} was changed after this database had applied it")
+            return False
+        try:
+            await conn.execute(step.script)
+        except (psycopg.ProgrammingError, psycopg.IntegrityError, psycopg.DataError) as error:
+            raise MigrationFailed(f"migration {step.name}: {error.diag.message_primary or error}") from error
+        await conn.execute(query("insert_migration"), {"name": step.name, "checksum": step.checksum})
+        return True
+
+
+async def schema_current(conn: Connection) -> bool:
+    """Whether every migration that this version needs has been applied."""
     try:
-        conn = await AsyncConnection.connect(database_url, autocommit=True)
-    except psycopg.OperationalError as error:
-        raise PostgresUnavailable(str(error).splitlines()[0]) from None
-    async with conn, conn.transaction():
-        await conn.execute(QUERIES["migrations_lock"], {"key": MIGRATION_LOCK})
-        await conn.execute(QUERIES["migrations_table"])
-        known: dict[str, str] = dict(await (await conn.execute(QUERIES["migrations_applied"])).fetchall())
-        applied = []
-        for name, text in _migrations():
-            checksum = hashlib.sha256(text.encode()).hexdigest()
-            if name in known and known[name] != checksum:
-                raise MigrationFailed(f"{name} was applied in another version; a migration is never edited")
-            if name in known:
-                continue
-            try:
-                await conn.execute(text.encode())
-            except psycopg.Error as error:
-                raise MigrationFailed(f"{name}: {str(error).splitlines()[0]}") from error
-            await conn.execute(QUERIES["migrations_insert"], {"name": name, "checksum": checksum})
-            applied.append(name)
-    return applied
+        async with conn.transaction():
+            rows = await (await conn.execute(query("migration_names"))).fetchall()
+    except psycopg.errors.UndefinedTable:
+        return False
+    return {step.name for step in migrations()} <= {name for (name,) in rows}

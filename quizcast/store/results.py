@@ -1,177 +1,175 @@
-"""Games as they last: created, filled by the flush, read as results; floor 5.
+"""Games as they are kept: created, listed, and all that was answered in them; inside `store`."""
 
-Invariants: storing rows is idempotent, in any order and any number of times; a row that Postgres refuses is named and
-holds up no other. Points are not stored: results are the stored answers, marked by the same code as in the game.
-"""
-
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections import defaultdict
 
 import msgspec
-import psycopg
+from psycopg import errors
 
-from quizcast.domain.game import Game, Phase
+from quizcast.domain.game import Game, GameOptions, Phase
 from quizcast.domain.quiz import QuizContent, Shuffle
+from quizcast.domain.report import Line, Member, Record, asked, ranking
 from quizcast.domain.scoring import Given, Opening
-from quizcast.errors import GameUnknown
-from quizcast.store.db import QUERIES, Connection, Database
-from quizcast.store.library import make_cursor, read_cursor
-from quizcast.wire.api import Page
-from quizcast.wire.rows import AnswerRow, Entry, JoinRow, OpeningRow, PhaseRow, RemovedRow
+from quizcast.errors import GameUnknown, QuizUnknown
+from quizcast.store.db import Connection, fetch, query
+from quizcast.store.paging import before, page
+from quizcast.wire.api import GameView, Page, ResultAnswer, ResultQuestion, ResultRow, Results
 
 _encode = msgspec.json.Encoder().encode
-_decode_game = msgspec.json.Decoder(Game).decode
 _decode_quiz = msgspec.json.Decoder(QuizContent).decode
+_decode_options = msgspec.json.Decoder(GameOptions).decode
+_decode_openings = msgspec.json.Decoder(tuple[Opening, ...]).decode
 _decode_answer = msgspec.json.Decoder(bool | int | float | str | Shuffle).decode
 
-# The statement or the row is at fault, and not the server.
-_REFUSED = (psycopg.DataError, psycopg.IntegrityError)
 
+class StoredGame(msgspec.Struct, frozen=True, kw_only=True):
+    """A game as far as Postgres knows it, its title, how many take part, and its openings in their order.
 
-class StoredGame(NamedTuple):
-    """A game as the database knows it, and how many take part."""
+    What only lives with the game (`locked`, `board_limit`, `keys`) has its default; `quiz_id` is empty when the quiz
+    has been deleted.
+    """
 
     game: Game
+    title: str
     participants: int
+    openings: tuple[Opening, ...]
 
 
-class Played(msgspec.Struct, frozen=True, kw_only=True):
-    """All that results are made of. `people` are (id, nickname) in the order of joining."""
+class _Row(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    host_id: str
+    quiz_id: str
+    pin: str
+    title: str
+    question_count: int
+    options: str
+    phase: str
+    created_at: int
+    finished_at: int | None
+    participants: int
+    openings: str
 
-    quiz: QuizContent
-    openings: list[Opening]
-    people: list[tuple[str, str]]
-    answers: dict[tuple[int, str], Given]
 
+async def create_game(conn: Connection, game: Game, quiz: QuizContent, key: str = "") -> Game:
+    """Store a new game with its own copy of the quiz; or the one that was made with this Idempotency-Key before.
 
-async def create_game(conn: Connection, game: Game, quiz: QuizContent, key: str = "") -> str:
-    """Store a new game with its copy of the quiz; its id, or that of the game made for the same `key` before."""
+    A game with another id than `game`'s comes back in the second case. Raises `QuizUnknown` when the quiz was deleted
+    in the meantime.
+    """
     params = {
         "id": game.id,
         "host_id": game.host_id,
-        "quiz_id": game.quiz_id,
+        "quiz_id": game.quiz_id or None,
+        "pin": game.pin,
+        "title": quiz.title,
         "quiz": _encode(quiz).decode(),
-        "game": _encode(game).decode(),
+        "question_count": game.question_count,
+        "options": _encode(game.options).decode(),
         "phase": game.phase.value,
-        "phase_at": game.created_at,
-        "key": key or None,
+        "created_at": game.created_at,
+        "idempotency_key": key or None,
     }
-    if await (await conn.execute(QUERIES["create_game"], params)).fetchone() is not None:
-        return game.id
-    found = await game_by_key(conn, game.host_id, key)
-    return found or game.id
-
-
-async def game_by_key(conn: Connection, host_id: str, key: str) -> str | None:
-    """The game that a request with this Idempotency-Key made."""
-    row = await (await conn.execute(QUERIES["game_by_key"], {"host_id": host_id, "key": key})).fetchone()
-    return row[0] if row else None
-
-
-async def delete_game(conn: Connection, game_id: str) -> None:
-    """Take back a game that could not be opened."""
-    await conn.execute(QUERIES["delete_game"], {"id": game_id})
+    try:
+        async with conn.transaction():
+            row = await (await conn.execute(query("insert_game"), params)).fetchone()
+    except errors.ForeignKeyViolation:
+        raise QuizUnknown() from None
+    if row is not None:
+        return game
+    row = await (await conn.execute(query("game_by_key"), params)).fetchone()
+    if row is None:
+        raise GameUnknown()  # made with this key by another request, and deleted since
+    return (await get_game(conn, game.host_id, row[0])).game
 
 
 async def get_game(conn: Connection, host_id: str, game_id: str) -> StoredGame:
-    """One of a host's games. Raises `GameUnknown`, for another host's too."""
-    row = await (await conn.execute(QUERIES["get_game"], {"host_id": host_id, "id": game_id})).fetchone()
+    """A host's game. Raises `GameUnknown`."""
+    for row in await _games(conn, [game_id]):
+        if row.game.host_id == host_id:
+            return row
+    raise GameUnknown()
+
+
+async def list_games(conn: Connection, host_id: str, limit: int, cursor: str | None = None) -> Page[StoredGame]:
+    """A host's games, the newest first. Raises `CursorInvalid`."""
+    params = {"host_id": host_id, "before": before(cursor), "most": limit + 1}
+    ids = [row[0] for row in await (await conn.execute(query("games_page"), params)).fetchall()]
+    return page(await _games(conn, ids), limit, lambda one: one.game.id)
+
+
+async def _games(conn: Connection, ids: list[str]) -> list[StoredGame]:
+    return [_stored(row) for row in await fetch(conn, _Row, "games_by_id", {"ids": ids})]
+
+
+def _stored(row: _Row) -> StoredGame:
+    openings = _decode_openings(row.openings)
+    game = Game(
+        id=row.id,
+        pin=row.pin,
+        host_id=row.host_id,
+        quiz_id=row.quiz_id,
+        question_count=row.question_count,
+        created_at=row.created_at,
+        options=_decode_options(row.options),
+        phase=Phase(row.phase),
+        opening=openings[-1] if openings else None,
+        played=tuple(opening.question for opening in openings),
+        finished_at=row.finished_at,
+    )
+    return StoredGame(game=game, title=row.title, participants=row.participants, openings=openings)
+
+
+async def load_results(conn: Connection, game_id: str) -> Record:
+    """All that has been stored of a game's play. Raises `GameUnknown`. Whose game it is, the caller knows."""
+    row = await (await conn.execute(query("quiz_of_game"), {"id": game_id})).fetchone()
     if row is None:
         raise GameUnknown()
-    return _stored(row)
-
-
-async def list_games(conn: Connection, host_id: str, limit: int, cursor: str | None) -> Page[StoredGame]:
-    """A host's games, newest first. Raises `CursorInvalid`."""
-    params = {"host_id": host_id, "before": read_cursor(cursor), "limit": limit + 1}
-    rows = await (await conn.execute(QUERIES["list_games"], params)).fetchall()
-    items = [_stored(row) for row in rows[:limit]]
-    return Page(items=items, next_cursor=make_cursor(items[-1].game.id) if len(rows) > limit else None)
-
-
-def _stored(row: Sequence[Any]) -> StoredGame:
-    text, phase, phase_at, participants, question = row
-    game = _decode_game(text)
-    last = None if question is None else Opening(question=question, opens_at=0, closes_at=0)
-    finished_at = phase_at if phase == Phase.FINISHED else None
-    changed = {"phase": Phase(phase), "opening": last, "finished_at": finished_at}
-    return StoredGame(msgspec.structs.replace(game, **changed), participants)
-
-
-async def load_played(conn: Connection, host_id: str, game_id: str) -> Played:
-    """Everything stored of a game. Raises `GameUnknown`."""
-    row = await (await conn.execute(QUERIES["game_quiz"], {"host_id": host_id, "id": game_id})).fetchone()
-    if row is None:
-        raise GameUnknown()
-    params = {"id": game_id}
-    openings = await (await conn.execute(QUERIES["game_openings"], params)).fetchall()
-    people = await (await conn.execute(QUERIES["game_participants"], params)).fetchall()
-    answers = await (await conn.execute(QUERIES["game_answers"], params)).fetchall()
-    return Played(
+    stored = (await _games(conn, [game_id]))[0]
+    answers: defaultdict[int, dict[str, Given]] = defaultdict(dict)
+    async with await conn.execute(query("answers_of_game"), {"game_id": game_id}) as given:
+        async for question, participant_id, answer, received_at in given:
+            answers[question][participant_id] = Given(_decode_answer(answer), received_at)
+    return Record(
         quiz=_decode_quiz(row[0]),
-        openings=[
-            Opening(question=question, opens_at=opens_at, closes_at=closes_at, shuffle=tuple(shuffle))
-            for question, opens_at, closes_at, shuffle in openings
-        ],
-        people=[(pid, nickname) for pid, nickname in people],
-        answers={(question, pid): Given(_decode_answer(text), at) for question, pid, text, at in answers},
+        rules=stored.game.options,
+        openings=stored.openings,
+        members=await fetch(conn, Member, "participants_of_game", {"game_id": game_id}),
+        answers=answers,
     )
 
 
-# ── the flush ─────────────────────────────────────────────────────────────────────────────────────────────────
+def results(record: Record, game: GameView) -> Results:
+    """The report: every question of the quiz, everybody's place, every answer with its marks.
 
-
-async def store_or_bisect(db: Database, entries: Sequence[Entry]) -> tuple[list[Entry], list[tuple[Entry, str]]]:
-    """Store rows: those that are stored (committed), and those that Postgres refuses, each with its reason.
-
-    A batch that is refused is halved until the culprits stand alone. Raises `PostgresUnavailable`; halves that were
-    committed before that are simply stored again next time.
+    Pure, and work: 10,000 people with 20 questions take seconds, so call it in a thread.
     """
-    try:
-        async with db.write() as conn:
-            await store_rows(conn, entries)
-        return list(entries), []
-    except _REFUSED as error:
-        if len(entries) == 1:
-            # The class says what is wrong; the message would quote what somebody wrote.
-            return [], [(entries[0], type(error).__name__)]
-    middle = len(entries) // 2
-    stored, refused = await store_or_bisect(db, entries[:middle])
-    more_stored, more_refused = await store_or_bisect(db, entries[middle:])
-    return stored + more_stored, refused + more_refused
+    questions = [
+        ResultQuestion(
+            index=index,
+            kind=str(question.__struct_config__.tag),
+            prompt=question.prompt,
+            correct=one.correct,
+            counts=one.counts,
+        )
+        for index, (question, one) in enumerate(zip(record.quiz.questions, asked(record), strict=True))
+    ]
+    rows = [
+        ResultRow(
+            rank=line.rank,
+            participant_id=line.member.id,
+            nickname=line.member.nickname,
+            score=line.score,
+            answers=[_answer(record, line, index) for index in range(len(questions))],
+        )
+        for line in ranking(record)
+    ]
+    return Results(game=game, questions=questions, ranking=rows)
 
 
-async def store_rows(conn: Connection, entries: Sequence[Entry]) -> None:
-    """Store rows in a handful of statements, within the caller's transaction. Raises psycopg's errors."""
-    joins: list[tuple[Any, ...]] = []
-    answers: list[tuple[Any, ...]] = []
-    removals: list[tuple[Any, ...]] = []
-    openings: list[dict[str, Any]] = []
-    phases: list[dict[str, Any]] = []
-    for entry in entries:
-        match entry.row:
-            case AnswerRow(game_id, question, pid, answer):
-                answers.append((game_id, question, pid, answer, entry.at))
-            case JoinRow(game_id, pid, nickname):
-                joins.append((game_id, pid, nickname, entry.number, entry.at))
-            case RemovedRow(game_id, pid):
-                removals.append((game_id, pid, entry.at))
-            case OpeningRow(game_id, opening):
-                fields = msgspec.structs.asdict(opening)
-                openings.append({"game_id": game_id, **fields, "shuffle": list(opening.shuffle)})
-            case PhaseRow(game_id, phase):
-                phases.append({"game_id": game_id, "phase": phase.value, "at": entry.at})
-    await _insert(conn, "store_joins", ("game_ids", "ids", "nicknames", "numbers", "joined_ats"), joins)
-    await _insert(conn, "store_removals", ("game_ids", "ids", "removed_ats"), removals)
-    for opening_params in openings:
-        await conn.execute(QUERIES["store_openings"], opening_params)
-    for phase_params in phases:
-        await conn.execute(QUERIES["store_phase"], phase_params)
-    columns = ("game_ids", "questions", "participant_ids", "answers", "received_ats")
-    await _insert(conn, "store_answers", columns, answers)
-
-
-async def _insert(conn: Connection, query: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-    if rows:
-        arrays = zip(*rows, strict=True)
-        await conn.execute(QUERIES[query], {name: list(values) for name, values in zip(columns, arrays, strict=True)})
+def _answer(record: Record, line: Line, index: int) -> ResultAnswer | None:
+    given = record.answers.get(index, {}).get(line.member.id)
+    one = line.outcomes.get(index)
+    if given is None or one is None:  # an answer whose opening is yet to be stored cannot be marked
+        return None
+    return ResultAnswer(
+        question=index, answer=given.answer, correct=one.correct, points=one.points, received_at=given.received_at
+    )

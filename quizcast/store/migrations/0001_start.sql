@@ -1,8 +1,9 @@
--- Ids are made in Python (quizcast.ids). Times named *_at that the contract knows are bigint, ms since the epoch, by the
--- server's clock; bookkeeping is timestamptz.
+-- Times that the contract speaks of are bigint, ms since the epoch by the server's clock; `timestamptz` is bookkeeping.
+-- Ids are made in Python, 25 characters that sort by time. COLLATE "C" compares them as bytes, which is what paging
+-- by id needs, and is cheaper.
 
 CREATE TABLE hosts (
-  id text PRIMARY KEY,
+  id text COLLATE "C" PRIMARY KEY,
   email text NOT NULL,
   name text NOT NULL,
   password_hash text NOT NULL,
@@ -10,21 +11,19 @@ CREATE TABLE hosts (
 );
 CREATE UNIQUE INDEX hosts_email ON hosts (lower(email));
 
--- Only hashes: what is in here logs nobody in. A spent token stays until it expires, to be recognised when shown again.
-CREATE TABLE refresh_tokens (
-  digest bytea PRIMARY KEY,
-  family text NOT NULL,
-  host_id text NOT NULL REFERENCES hosts ON DELETE CASCADE,
-  expires_at timestamptz NOT NULL,
-  spent boolean NOT NULL DEFAULT false
+-- One row per login. It holds the digest of the one refresh token that is good now; any other token of the family has
+-- been spent, and showing it ends the family: there is nothing else to keep, and one row to lock.
+CREATE TABLE logins (
+  family text COLLATE "C" PRIMARY KEY,
+  host_id text COLLATE "C" NOT NULL REFERENCES hosts ON DELETE CASCADE,
+  digest bytea NOT NULL,
+  expires_at timestamptz NOT NULL
 );
-CREATE INDEX refresh_tokens_family ON refresh_tokens (family);
-CREATE INDEX refresh_tokens_host ON refresh_tokens (host_id);
-CREATE INDEX refresh_tokens_expires ON refresh_tokens (expires_at);
+CREATE INDEX logins_host ON logins (host_id);
 
 CREATE TABLE quizzes (
-  id text PRIMARY KEY,
-  host_id text NOT NULL REFERENCES hosts ON DELETE CASCADE,
+  id text COLLATE "C" PRIMARY KEY,
+  host_id text COLLATE "C" NOT NULL REFERENCES hosts ON DELETE CASCADE,
   version integer NOT NULL DEFAULT 1,
   title text NOT NULL,
   description text NOT NULL,
@@ -32,51 +31,59 @@ CREATE TABLE quizzes (
   questions jsonb NOT NULL,
   question_count integer NOT NULL,
   idempotency_key text,
-  updated_at bigint NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  updated_at timestamptz NOT NULL DEFAULT now(),
   UNIQUE (host_id, idempotency_key)
 );
-CREATE INDEX quizzes_host ON quizzes (host_id, id DESC);
+CREATE INDEX quizzes_of_host ON quizzes (host_id, id);
 
--- A game keeps its own copy of the quiz: what was asked stays readable when the quiz is edited or deleted.
 CREATE TABLE games (
-  id text PRIMARY KEY,
-  host_id text NOT NULL REFERENCES hosts ON DELETE CASCADE,
-  quiz_id text NOT NULL,
+  id text COLLATE "C" PRIMARY KEY,
+  host_id text COLLATE "C" NOT NULL REFERENCES hosts ON DELETE CASCADE,
+  quiz_id text COLLATE "C" REFERENCES quizzes ON DELETE SET NULL,
+  pin text NOT NULL,
+  title text NOT NULL,
   quiz jsonb NOT NULL,
-  game jsonb NOT NULL,
+  question_count integer NOT NULL,
+  options jsonb NOT NULL,
   phase text NOT NULL,
   phase_at bigint NOT NULL,
+  created_at bigint NOT NULL,
+  finished_at bigint,
   idempotency_key text,
   UNIQUE (host_id, idempotency_key)
 );
-CREATE INDEX games_host ON games (host_id, id DESC);
+CREATE INDEX games_of_host ON games (host_id, id);
+CREATE INDEX games_of_quiz ON games (quiz_id);
 
 CREATE TABLE openings (
-  game_id text NOT NULL REFERENCES games ON DELETE CASCADE,
+  game_id text COLLATE "C" NOT NULL REFERENCES games ON DELETE CASCADE,
   question integer NOT NULL,
   opens_at bigint NOT NULL,
   closes_at bigint NOT NULL,
-  shuffle integer[] NOT NULL,
+  shuffle smallint[] NOT NULL,
   PRIMARY KEY (game_id, question)
 );
 
+-- `number` counts the joins of a game from 1; it is 0 while only the removal is known. Who was removed and came back
+-- has a later join: out is whoever has `removed_at >= joined_at`.
 CREATE TABLE participants (
-  game_id text NOT NULL REFERENCES games ON DELETE CASCADE,
-  id text NOT NULL,
+  game_id text COLLATE "C" NOT NULL REFERENCES games ON DELETE CASCADE,
+  id text COLLATE "C" NOT NULL,
   nickname text NOT NULL,
   number integer NOT NULL,
   joined_at bigint NOT NULL,
-  removed boolean NOT NULL DEFAULT false,
+  removed_at bigint,
   PRIMARY KEY (game_id, id)
 );
 
--- No reference to participants: a batch taken over from a dead worker can bring a join after its answers, and refusing
--- the answers then would lose what has been acknowledged.
+-- No foreign key to participants, on purpose. Two workers may hold a join and its answer in different batches, and the
+-- answer may come first: refusing it would lose what was acknowledged. Reports leave out answers whose join is missing.
 CREATE TABLE answers (
-  game_id text NOT NULL REFERENCES games ON DELETE CASCADE,
+  game_id text COLLATE "C" NOT NULL REFERENCES games ON DELETE CASCADE,
   question integer NOT NULL,
-  participant_id text NOT NULL,
-  answer jsonb NOT NULL,
+  participant_id text COLLATE "C" NOT NULL,
+  answer jsonb NOT NULL CHECK (jsonb_typeof(answer) IN ('boolean', 'number', 'string', 'array')),
   received_at bigint NOT NULL,
   PRIMARY KEY (game_id, question, participant_id)
 );

@@ -1,0 +1,23 @@
+-- name: lock_schema
+-- params lock; waits until no other transaction holds it
+SELECT pg_advisory_xact_lock(%(lock)s);
+
+-- name: create_schema_migrations
+-- no params; returns nothing
+CREATE TABLE IF NOT EXISTS schema_migrations (
+  name text PRIMARY KEY,
+  checksum text NOT NULL,
+  applied_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- name: migration_checksum
+-- params name; returns checksum
+SELECT checksum FROM schema_migrations WHERE name = %(name)s;
+
+-- name: insert_migration
+-- params name, checksum; returns nothing
+INSERT INTO schema_migrations (name, checksum) VALUES (%(name)s, %(checksum)s);
+
+-- name: migration_names
+-- no params; returns name
+SELECT name FROM schema_migrations;
