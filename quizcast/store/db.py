@@ -88,6 +88,17 @@ class Database:
                     self._rest(pool)
                     raise
 
+    async def check(self) -> None:
+        """Raises `PostgresUnavailable` when the primary does not answer, `MigrationFailed` when it lacks migrations."""
+        try:
+            async with self.write() as conn:
+                rows = await (await conn.execute(query("migration_names"))).fetchall()
+        except psycopg.errors.UndefinedTable:
+            rows = []
+        known = {name for (name,) in rows}
+        if missing := [step.name for step in migrations() if step.name not in known]:
+            raise MigrationFailed(f"run `quizcast migrate`; not applied: {', '.join(missing)}")
+
     async def _reader(self, stack: contextlib.AsyncExitStack) -> tuple[Pool, Connection]:
         self._turn += 1
         for step in range(len(self._replicas)):
@@ -148,7 +159,7 @@ async def _lent(pool: Pool, timeout_s: float | None = None) -> AsyncIterator[Con
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """psycopg's errors in quizcast's words: `PostgresUnavailable` for what will pass, `InvalidInput` for a bad value."""
+    """psycopg's errors in quizcast's words: `PostgresUnavailable` when it may pass, `InvalidInput` for a bad value."""
     try:
         yield
     except (PoolTimeout, TooManyRequests, PoolClosed) as error:
@@ -244,13 +255,3 @@ async def _apply(conn: Connection, step: Migration) -> bool:
             raise MigrationFailed(f"migration {step.name}: {error.diag.message_primary or error}") from error
         await conn.execute(query("insert_migration"), {"name": step.name, "checksum": step.checksum})
         return True
-
-
-async def schema_current(conn: Connection) -> bool:
-    """Whether every migration that this version needs has been applied."""
-    try:
-        async with conn.transaction():
-            rows = await (await conn.execute(query("migration_names"))).fetchall()
-    except psycopg.errors.UndefinedTable:
-        return False
-    return {step.name for step in migrations()} <= {name for (name,) in rows}
