@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 
 import msgspec
 from msgspec import UNSET
@@ -66,6 +66,7 @@ class Conductor:
     def __init__(self, games: Games) -> None:
         self._games = games
         self._closing: set[tuple[str, int]] = set()
+        self._deadlines: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ranked: dict[str, tuple[float, list[Ranked]]] = {}
         self._pins: dict[str, tuple[float, str]] = {}
@@ -88,7 +89,7 @@ class Conductor:
             told = [await self._told(before, quiz, fact) for fact in facts]
             if await self._games.advance(before, after, told, _rows(after, facts)):
                 if any(isinstance(fact, Opened | Finished) for fact in facts):
-                    await self._games.keep_pin(after)
+                    await self._games.keep(after)
                 return after
         raise Unavailable("too many commands at the same moment", retry_after_s=1)
 
@@ -99,6 +100,8 @@ class Conductor:
         self._closing.add((game_id, question))
         try:
             await self.command(game_id, Close(reason=reason, question=question))
+        except _NotYet:
+            return
         finally:
             self._closing.discard((game_id, question))
 
@@ -166,7 +169,7 @@ class Conductor:
         return game_id
 
     async def answer_try(self, game_id: str, participant_id: str, question: int, raw: object) -> AnswerTry:
-        """An answer that fits its question, for the intake. Raises `AnswerInvalid`, `QuestionNotOpen`, `GameUnknown`."""
+        """An answer that fits its question. Raises `AnswerInvalid`, `QuestionNotOpen`, `GameUnknown`."""
         questions = (await self._games.quiz(game_id)).questions
         if not 0 <= question < len(questions):
             raise QuestionNotOpen(f"the quiz has {len(questions)} questions")
@@ -217,8 +220,9 @@ class Conductor:
             try:
                 due = await self._games.due()
                 for game_id, in_s in due:
-                    if in_s < WATCH_EVERY_S * 2:
-                        loop.call_later(max(0.0, in_s) + 0.002 + SPREAD_S * random.random(), self._at_deadline, game_id)
+                    if in_s < WATCH_EVERY_S * 2 and game_id not in self._deadlines:
+                        delay_s = max(0.0, in_s) + 0.002 + SPREAD_S * random.random()
+                        self._deadlines[game_id] = loop.call_later(delay_s, self._at_deadline, game_id)
                 if loop.time() - swept_at >= SWEEP_EVERY_S:
                     swept_at = loop.time()
                     for game_id, _ in due:
@@ -233,6 +237,7 @@ class Conductor:
         self._spawn(self._close_present(game_id, question, CloseReason.ALL_ANSWERED))
 
     def _at_deadline(self, game_id: str) -> None:
+        self._deadlines.pop(game_id, None)
         self._spawn(self._close_present(game_id, None, CloseReason.TIME))
 
     async def _close_present(self, game_id: str, question: int | None, reason: CloseReason) -> None:
@@ -245,18 +250,18 @@ class Conductor:
             if reason is CloseReason.ALL_ANSWERED and not game.options.close_when_all_answered:
                 return
             await self.close(game_id, game.question_index, reason)
-        except _NotYet:
-            return
         except GameUnknown:
             await self._games.forget_due(game_id)
         except QuizcastError as error:
             log.warning("a question could not be closed yet: %s", error.code)
 
     async def stop(self) -> None:
-        """Let what is under way come to its end."""
+        """Let what is under way come to its end, and begin nothing more."""
+        for deadline in self._deadlines.values():
+            deadline.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _spawn(self, work: "asyncio.Coroutine[None, None, None]") -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -53,6 +53,7 @@ class Lane(Generic[Try, Verdict]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Verdict] = loop.create_future()
         self._waiting.append((one, future))
+        self._pending.inc()
         if self._task is None:
             self._task = loop.create_task(self._run(), name=f"intake {self._kind}")
         return future
@@ -61,7 +62,7 @@ class Lane(Generic[Try, Verdict]):
         try:
             while self._waiting:
                 group = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._group_max))]
-                self._pending.set(len(self._waiting))
+                self._pending.dec(len(group))
                 self._size.observe(len(group))
                 await self._settle(group)
         finally:
@@ -71,6 +72,8 @@ class Lane(Generic[Try, Verdict]):
         verdicts: Sequence[Verdict | QuizcastError]
         try:
             verdicts = await self._commit([one for one, _ in group])
+            if len(verdicts) != len(group):
+                raise RuntimeError(f"{len(verdicts)} verdicts on {len(group)} tries")
         except QuizcastError as error:
             verdicts = [error] * len(group)
         except Exception:  # a fault of ours: nobody may be left waiting, and the lane goes on

@@ -143,7 +143,7 @@ Fact: TypeAlias = Opened | Closed | LeaderboardShown | Finished
 
 
 def step(game: Game, quiz: QuizContent, command: Command, now: int, key: str = "") -> tuple[Game, tuple[Fact, ...]]:
-    """The game after `command` at `now` (server's ms), and the facts to tell; `(game, ())` when nothing changes.
+    """The game after `command` at `now` (server's ms), and the facts to tell: none when nothing changes.
 
     `key` is the request's Idempotency-Key: a command whose key was seen before is taken for a retry.
     Raises `OutOfPhase`, `GameOver`, `NoMoreQuestions` or `QuestionPlayed`.
@@ -163,7 +163,7 @@ def step(game: Game, quiz: QuizContent, command: Command, now: int, key: str = "
             after, facts = _finish(game, now)
         case _:
             assert_never(command)
-    if key and after != game:
+    if key:  # also when nothing changed: the retry must not find a moment when the same would do something
         after = msgspec.structs.replace(after, keys=(*after.keys, key)[-KEYS_KEPT:])
     return after, facts
 
@@ -178,8 +178,9 @@ def _open(game: Game, quiz: QuizContent, command: Open, now: int) -> tuple[Game,
         raise OutOfPhase("close the open question first")
     index = command.question
     if index is None:
-        index = 0 if game.opening is None else game.opening.question + 1
-    if index >= game.question_count:
+        ahead = range(0 if game.opening is None else game.opening.question + 1, game.question_count)
+        index = next((one for one in ahead if one not in game.played), game.question_count)
+    if not 0 <= index < game.question_count:
         raise NoMoreQuestions(f"the quiz has {game.question_count} questions")
     if index in game.played:
         raise QuestionPlayed(f"question {index} was played; a question is played once in a game")

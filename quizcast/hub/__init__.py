@@ -8,11 +8,11 @@ before anything newer goes out. The hub moves bytes; it knows neither Redis nor 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from quizcast.errors import Draining, GameOver, GameUnknown, StreamsFull, Unavailable
-from quizcast.hub.channel import RECENT_MAX, Channel
+from quizcast.hub.channel import RECENT_MAX, Channel, Fleeting
 from quizcast.hub.stream import Closed, Stream, Viewer
 from quizcast.metrics import (
     DELIVERIES,
@@ -29,6 +29,7 @@ from quizcast.wire.events import (
     Gap,
     Heartbeat,
     History,
+    Kicked,
     Message,
     Position,
     Reset,
@@ -43,6 +44,9 @@ FLEETING_BUDGET = 4000  # frames a second that `lobby` and `progress` may cost a
 SLICE = 1000  # results read and encoded between two turns of the event loop, so that answers get in meanwhile
 FILL_TRIES = 3
 LINGER_S = 30.0  # a game without streams is kept warm: they may all be on their way back
+LAST_WORDS_S = 1.0  # between `finished` and the end of the streams, for results that are still being read
+RESULTS_AGAIN_S = 0.5
+FILL_AGAIN_S = 0.5
 FULL_RETRY_S = 5.0
 
 log = logging.getLogger(__name__)
@@ -67,6 +71,9 @@ class EventLog(Protocol):
 class Views(Protocol):
     """What the hub has to ask for, because it depends on who looks."""
 
+    async def belongs(self, game_id: str, participant_id: str) -> None:
+        """Raise `NotInGame` unless they take part: who was kicked may still hold a token."""
+
     async def snapshot(self, game_id: str, participant_id: str | None) -> tuple[Position, bytes]:
         """Where the game stands, as a frame, and the position it stands at. Raises `NotInGame`, `GameUnknown`."""
 
@@ -75,13 +82,13 @@ class Views(Protocol):
 
 
 class Arrival(NamedTuple):
-    """A viewer at the door: the frames that bring them up to the position `at`."""
+    """A viewer at the door: the frames that bring them up to the position `at`; `kicks` as many had been heard of."""
 
     channel: Channel
     viewer: Viewer
     frames: list[bytes]
     at: Position
-    resume: Position | None
+    kicks: int
 
 
 class Hub:
@@ -112,6 +119,7 @@ class Hub:
         self._max_age_s = max_age_s
         self._channels: dict[str, Channel] = {}
         self._open = 0
+        self._arriving = 0
         self._draining = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
@@ -123,7 +131,7 @@ class Hub:
         if self._draining:
             STREAMS_REFUSED.labels("draining").inc()
             raise Draining(retry_after_s=1)
-        if self._open >= self._max_streams:
+        if self.open_streams >= self._max_streams:
             STREAMS_REFUSED.labels("full").inc()
             raise StreamsFull(retry_after_s=jittered(FULL_RETRY_S))
 
@@ -134,12 +142,17 @@ class Hub:
         has ended and the viewer has seen all of it.
         """
         self.admit()
-        channel = await self._channel(game_id)
-        frames, at = await self._catch_up(channel, viewer, resume)
-        over = bool(channel.recent) and channel.recent[-1].name == "finished"
-        if over and (resume is None or resume == channel.head):
+        self._arriving += 1
+        try:
+            channel = await self._channel(game_id)
+            self._linger(channel)
+            kicks = len(channel.kicks)
+            frames, at = await self._catch_up(channel, viewer, resume)
+        finally:
+            self._arriving -= 1
+        if channel.over and (resume is None or resume == channel.head):
             raise GameOver()
-        return Arrival(channel, viewer, frames, at, resume)
+        return Arrival(channel, viewer, frames, at, kicks)
 
     def go_live(self, arrival: Arrival, transport: asyncio.WriteTransport) -> Stream:
         """Begin a stream; nothing is awaited here, so nothing can be missed or told twice. `detach` ends it."""
@@ -147,23 +160,23 @@ class Hub:
         stream = Stream(viewer, transport, self._buffer_max, self._loop.time() + jittered(self._max_age_s))
         self._open += 1
         STREAMS.labels(viewer.who).inc()
-        channel.streams.add(stream)
-        if timer := channel.timers.pop("linger", None):
-            timer.cancel()
         meanwhile = channel.after(arrival.at)
-        if meanwhile is None or self._channels.get(channel.game_id) is not channel:
+        if meanwhile is None or not self._current(channel):
             stream.close(Closed.LOST, self._farewell)
             return stream
         opening = [*arrival.frames, *map(_frame, meanwhile)]
         stream.push(b"".join(map(self._envelope, opening)))
-        closed = channel.last_closed()
-        if closed is not None and closed.position is not None and viewer.participant_id is not None:
-            # Told of, but without what it meant for them: either just now, or on a line that broke in between.
-            told = closed in meanwhile or (arrival.resume is not None and closed.position <= arrival.resume)
-            if told:
-                self._spawn(self._send_results(channel, closed, [stream]))
-        if channel.recent and channel.recent[-1].name == "finished":
-            stream.close(Closed.OVER, self._farewell)
+        if viewer.participant_id in channel.kicks[arrival.kicks :]:
+            stream.close(Closed.KICKED, self._envelope(frame_of(Kicked(reason="kicked"))) + self._farewell)
+        if self._draining:
+            stream.close(Closed.DRAIN, self._goodbye(1000) + self._farewell)
+        channel.streams.add(stream)
+        channel.cancel("linger")
+        for message in meanwhile:
+            if message.name == "closed":
+                self._spawn(self._send_results(channel, message, [stream]))
+        if channel.over:
+            self._loop.call_later(LAST_WORDS_S, stream.close, Closed.OVER, self._farewell)
         return stream
 
     def detach(self, game_id: str, stream: Stream) -> None:
@@ -172,11 +185,9 @@ class Hub:
         self._open -= 1
         STREAMS.labels(stream.viewer.who).dec()
         channel = self._channels.get(game_id)
-        if channel is None:
-            return
-        channel.streams.discard(stream)
-        if not channel.streams:
-            channel.timers["linger"] = self._loop.call_later(LINGER_S, self._abandon, channel)
+        if channel is not None and stream in channel.streams:
+            channel.streams.discard(stream)
+            self._linger(channel)
 
     async def drain(self, over_s: float) -> None:
         """Take no more streams and send those that are open elsewhere, spread over `over_s` seconds."""
@@ -185,25 +196,30 @@ class Hub:
         steps = max(1, int(over_s * 20))
         for step in range(steps):
             for stream in streams[step::steps]:
-                retry_ms = int(jittered(1000 * max(over_s, 1)))
-                goodbye = self._envelope(frame_of(Drain(retry_ms=retry_ms)))
-                stream.close(Closed.DRAIN, goodbye + self._farewell)
+                stream.close(Closed.DRAIN, self._goodbye(1000 * max(over_s, 1)) + self._farewell)
             await asyncio.sleep(over_s / steps)
 
     async def stop(self) -> None:
         """Let go of everything."""
+        self._draining = True
         for channel in self._channels.values():
             channel.stop()
             for stream in channel.streams:
                 stream.close(Closed.DRAIN, self._farewell)
+        self._channels.clear()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
+    def draining(self) -> bool:
+        """Whether this process is sending its streams elsewhere."""
+        return self._draining
+
+    @property
     def open_streams(self) -> int:
         """How many streams are open or opening."""
-        return self._open
+        return self._open + self._arriving
 
     # ── for the log: news ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -217,11 +233,10 @@ class Hub:
         elif message.position is None:
             self._offer(channel, message)
         elif channel.filling is not None:
-            channel.heard = max(channel.heard, message.position)  # the log may have been read just before it
+            channel.heard = max(channel.heard, message.position)  # the log may be read just before it
         elif message.position == Position(channel.head.epoch, channel.head.offset + 1):
             self._publish(channel, message)
         elif message.position > channel.head:
-            channel.heard = message.position
             self._fill(channel)
 
     def restored(self) -> None:
@@ -266,10 +281,17 @@ class Hub:
         """The frames that bring a viewer up to a position, and that position, which the channel has reached."""
         frames: list[bytes] = []
         if resume is not None:
+            if viewer.participant_id is not None:
+                await self._views.belongs(channel.game_id, viewer.participant_id)
+            at = channel.head  # before anything is awaited: what comes meanwhile is not among the missed
             missed = channel.after(resume)
             if missed is not None:
                 RESUMES.labels("memory").inc()
-                return await self._replay(channel, viewer, missed), channel.head
+                # Of a `closed` they know, but perhaps not what it meant for them: the line broke in between.
+                closed = channel.last_closed()
+                if closed is not None and closed.position is not None and closed.position <= resume:
+                    frames = (await self._replay(channel, viewer, [closed]))[1:]
+                return [*frames, *await self._replay(channel, viewer, missed)], at
             history = await self._log.since(channel.game_id, resume)
             if isinstance(history, History):
                 RESUMES.labels("log").inc()
@@ -298,29 +320,37 @@ class Hub:
                 return
             self._fill(channel)
             if channel.filling is not None:
-                await asyncio.shield(channel.filling)
+                await asyncio.wait([channel.filling])  # which, unlike awaiting it, outlives its being cancelled
         if channel.head < position:
             raise Unavailable(retry_after_s=jittered(1))
 
     def _fill(self, channel: Channel) -> None:
-        if channel.filling is None:
-            channel.filling = asyncio.create_task(self._fill_from_log(channel), name="fill")
-            channel.filling.add_done_callback(self._tasks.discard)
-            self._tasks.add(channel.filling)
+        """Read the log from now on; where that is being done, it may have begun too early: once more, then."""
+        if channel.filling is not None:
+            channel.again = True
+            return
+        channel.cancel("retry")
+        channel.again = False
+        channel.filling = self._spawn(self._fill_from_log(channel))
 
     async def _fill_from_log(self, channel: Channel) -> None:
+        history: History | Gap | None = None
+        over = False
         try:
             history = await self._log.since(channel.game_id, channel.head)
-        except Unavailable:
-            channel.filling = None
-            channel.timers["retry"] = self._loop.call_later(jittered(0.5), self._fill, channel)
-            return
         except GameUnknown:
+            over = True
+        except Unavailable:
+            log.warning("the log could not be read; trying again")
+        finally:
+            # Cleared before publishing, and nothing is awaited until then: `deliver` goes on where this ends.
             channel.filling = None
+            if history is None and self._current(channel):
+                channel.later("retry", jittered(FILL_AGAIN_S), self._fill, channel)
+        if over:
             self._cut(channel, Closed.OVER)
+        if history is None:
             return
-        # Cleared before publishing, and nothing is awaited until then: `deliver` goes on where this ends.
-        channel.filling = None
         if isinstance(history, Gap):
             # The streams come back with an id that the log no longer knows, and are told `reset`.
             self._cut(channel, Closed.LOST)
@@ -329,7 +359,8 @@ class Hub:
             HOLES.inc()
         for message in history.messages:
             self._publish(channel, message)
-        if channel.heard > channel.head:
+        if channel.again or channel.heard > channel.head:
+            channel.heard = channel.head  # heard of what the log does not have: asked once, and not for ever
             self._fill(channel)
 
     def _publish(self, channel: Channel, message: Message) -> None:
@@ -349,7 +380,7 @@ class Hub:
             self._spawn(self._send_results(channel, message, streams))
         elif message.name == "finished":
             # No more will ever come; clients that return are told so by a 204.
-            self._loop.call_later(1.0, self._cut, channel, Closed.OVER)
+            channel.later("over", LAST_WORDS_S, self._cut, channel, Closed.OVER)
 
     def _broadcast(self, streams: Iterable[Stream], chunk: bytes) -> None:
         count = 0
@@ -364,18 +395,20 @@ class Hub:
             if stream.viewer.participant_id is not None:
                 by_person.setdefault(stream.viewer.participant_id, []).append(stream)
         people = list(by_person)
-        for first in range(0, len(people), SLICE):
+        while people and self._current(channel) and channel.last_closed() == closed:  # after that it is too late
             try:
-                results = await self._views.results(closed, channel.game_id, people[first : first + SLICE])
+                results = await self._views.results(closed, channel.game_id, people[:SLICE])
             except Unavailable:
-                # Whoever has no result sees it in the next snapshot; the game goes on.
-                log.warning("results of a closed question could not be read")
-                return
+                await asyncio.sleep(jittered(RESULTS_AGAIN_S))
+                continue
             for person, result in results.items():
                 self._broadcast(by_person[person], self._envelope(result))
+            del people[:SLICE]
 
     def _deliver_one(self, channel: Channel, message: Message) -> None:
         chunk = self._envelope(_frame(message))
+        if message.name == "kicked" and message.only_for is not None:
+            channel.kicks.append(message.only_for)
         for stream in [one for one in channel.streams if one.viewer.participant_id == message.only_for]:
             if message.name == "kicked":
                 stream.close(Closed.KICKED, chunk + self._farewell)
@@ -383,45 +416,47 @@ class Hub:
                 stream.push(chunk)
 
     def _offer(self, channel: Channel, message: Message) -> None:
+        if message.name == "progress" and channel.last_closed() is not None:
+            return  # the log was quicker with `closed` than pub/sub with this
         EVENTS.labels(message.name).inc()
         for waiting in (channel.staff, channel.crowd):
             waiting.offer(message)
-        self._fleet_later(channel)
+            self._fleet_later(channel, waiting)
 
-    def _fleet_later(self, channel: Channel) -> None:
-        if "fleeting" not in channel.timers:
-            due_at = min(one.due_at for one in (channel.staff, channel.crowd) if one)
-            channel.timers["fleeting"] = self._loop.call_at(due_at, self._fleet, channel)
+    def _fleet_later(self, channel: Channel, waiting: Fleeting) -> None:
+        if waiting.name not in channel.timers:
+            delay_s = max(0.0, waiting.due_at - self._loop.time())
+            channel.later(waiting.name, delay_s, self._fleet, channel, waiting)
 
-    def _fleet(self, channel: Channel) -> None:
-        channel.timers.pop("fleeting", None)
-        now = self._loop.time()
-        staff = [one for one in channel.streams if one.viewer.participant_id is None]
-        crowd_every_s = max(FLEETING_EVERY_S, len(channel.streams) / FLEETING_BUDGET)
-        for waiting, to_staff, every_s in (
-            (channel.staff, True, FLEETING_EVERY_S),
-            (channel.crowd, False, crowd_every_s),
-        ):
-            if not waiting or waiting.due_at > now:
-                continue
-            waiting.due_at = now + every_s
-            chunk = b"".join(self._envelope(frame(name, data)) for name, data in waiting.take())
-            crowd = (one for one in channel.streams if one.viewer.participant_id is not None)
-            self._broadcast(staff if to_staff else list(crowd), chunk)
-        if channel.staff or channel.crowd:
-            self._fleet_later(channel)
+    def _fleet(self, channel: Channel, waiting: Fleeting) -> None:
+        if not waiting:
+            return  # overtaken by a kept event
+        to_staff = waiting is channel.staff
+        streams = [one for one in channel.streams if (one.viewer.participant_id is None) is to_staff]
+        every_s = FLEETING_EVERY_S if to_staff else max(FLEETING_EVERY_S, len(streams) / FLEETING_BUDGET)
+        waiting.due_at = self._loop.time() + every_s
+        self._broadcast(streams, b"".join(self._envelope(frame(name, data)) for name, data in waiting.take()))
 
     def _beat_later(self, channel: Channel, delay_s: float) -> None:
-        channel.timers["beat"] = self._loop.call_later(delay_s, self._beat, channel)
+        channel.later("beat", delay_s, self._beat, channel)
 
     def _beat(self, channel: Channel) -> None:
         now = self._loop.time()
         for stream in [one for one in channel.streams if one.expires_at <= now]:
-            goodbye = self._envelope(frame_of(Drain(retry_ms=int(jittered(1000)))))
-            stream.close(Closed.AGE, goodbye + self._farewell)
+            stream.close(Closed.AGE, self._goodbye(1000) + self._farewell)
         beat = frame_of(Heartbeat(server_now_at=self._now(), last_id=str(channel.head)))
         self._broadcast(list(channel.streams), self._envelope(beat))
         self._beat_later(channel, self._heartbeat_s)
+
+    def _goodbye(self, retry_ms: float) -> bytes:
+        return self._envelope(frame_of(Drain(retry_ms=int(jittered(retry_ms)))))
+
+    def _linger(self, channel: Channel) -> None:
+        if not channel.streams:
+            channel.later("linger", LINGER_S, self._abandon, channel)
+
+    def _current(self, channel: Channel) -> bool:
+        return self._channels.get(channel.game_id) is channel
 
     def _cut(self, channel: Channel, reason: Closed) -> None:
         for stream in list(channel.streams):
@@ -430,16 +465,17 @@ class Hub:
 
     def _abandon(self, channel: Channel) -> None:
         channel.stop()
-        if self._channels.get(channel.game_id) is channel:
+        if self._current(channel):
             del self._channels[channel.game_id]
             self._spawn(self._log.unlisten(channel.game_id))
 
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
+    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
-    def _finished(self, task: asyncio.Future[None]) -> None:
+    def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a task of the hub failed", exc_info=error)

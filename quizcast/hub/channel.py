@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -18,7 +20,8 @@ _encode_lobby = msgspec.json.Encoder().encode
 class Fleeting:
     """Latest-wins events that wait for their turn: `progress` is replaced, `lobby` keeps the names in between."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self._waiting: dict[str, bytes] = {}
         self.due_at = 0.0  # of the loop's clock: not before then again
 
@@ -61,8 +64,10 @@ class Channel:
         self.head = Position(0, 0)
         self.heard = Position(0, 0)  # the newest that was announced while the log was being read
         self.filling: asyncio.Task[None] | None = None
-        self.staff = Fleeting()
-        self.crowd = Fleeting()
+        self.again = False  # the log has to be read once more after that
+        self.kicks: list[str] = []  # who was kicked, so that nobody slips in who was at the door just then
+        self.staff = Fleeting("staff")
+        self.crowd = Fleeting("crowd")
         self.timers: dict[str, asyncio.TimerHandle] = {}
 
     def remember(self, message: Message, position: Position) -> None:
@@ -85,6 +90,26 @@ class Channel:
             if message.name in ("question", "closed"):
                 return message if message.name == "closed" else None
         return None
+
+    @property
+    def over(self) -> bool:
+        """Whether the game has finished: nothing more will come."""
+        return bool(self.recent) and self.recent[-1].name == "finished"
+
+    def later(self, name: str, delay_s: float, action: Callable[..., None], *args: Any) -> None:
+        """Do something after a while, in the place of what was to be done under the same name."""
+        self.cancel(name)
+
+        def due() -> None:
+            self.timers.pop(name, None)
+            action(*args)
+
+        self.timers[name] = asyncio.get_running_loop().call_later(delay_s, due)
+
+    def cancel(self, name: str) -> None:
+        """Do it not, after all."""
+        if timer := self.timers.pop(name, None):
+            timer.cancel()
 
     def stop(self) -> None:
         """Let go of timers and of a fill that is under way."""

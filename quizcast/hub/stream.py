@@ -11,6 +11,8 @@ import msgspec
 
 from quizcast.metrics import STREAMS_CLOSED
 
+CLOSE_MAX_S = 5.0  # for the last bytes to be read
+
 
 class Closed(Enum):
     """Why a stream ended; `retry` says whether the client should come back."""
@@ -56,6 +58,9 @@ class Stream:
         if self.closed is not None:
             return
         transport = self._transport
+        if transport.is_closing():  # the line broke a moment ago; writing to it would raise into everybody's loop
+            self.close(Closed.GONE)
+            return
         transport.write(chunk)
         if transport.get_write_buffer_size() > self._buffer_max:
             self.close(Closed.SLOW)
@@ -68,6 +73,8 @@ class Stream:
         STREAMS_CLOSED.labels(reason.reason).inc()
         if reason is Closed.SLOW:
             self._transport.abort()  # an orderly close would wait for the reader who is not reading
-        elif reason is not Closed.GONE:
+        elif reason is not Closed.GONE and not self._transport.is_closing():
             self._transport.write(last)
             self._transport.close()
+            if self._transport.get_write_buffer_size():  # who does not read would keep the line open for ever
+                asyncio.get_running_loop().call_later(CLOSE_MAX_S, self._transport.abort)

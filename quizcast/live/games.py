@@ -81,10 +81,18 @@ class Games:
         """Give back the PIN of a game that was not created after all."""
         await self._live.do("release_pin", self._live.client.delete(self._keys.pin(pin)))
 
-    async def keep_pin(self, game: Game) -> None:
-        """Let the PIN live on with its game, and not for long after its end."""
-        life = PIN_AFTER_END_S if game.phase is Phase.FINISHED else self._ttl
-        await self._live.do("keep_pin", self._live.client.expire(self._keys.pin(game.pin), life))
+    async def keep(self, game: Game) -> None:
+        """Let what a game needs to go on live as long as the game; and its PIN not for long after its end."""
+        keys = self._keys
+        whole = [keys.quiz, keys.people, keys.names, keys.bans]
+        async with self._live.client.pipeline(transaction=False) as pipe:
+            pipe.expire(keys.pin(game.pin), PIN_AFTER_END_S if game.phase is Phase.FINISHED else self._ttl)
+            for key in [build(game.id) for build in whole]:
+                pipe.expire(key, self._ttl)
+            for question in game.played:
+                pipe.expire(keys.outcomes(game.id, question), self._ttl)
+                pipe.expire(keys.answers(game.id, question), self._ttl)
+            await self._live.do("keep", pipe.execute())
 
     async def find(self, pin: str) -> str:
         """The id of the game with this PIN. Raises `PinUnknown`."""
@@ -246,6 +254,7 @@ class Games:
                 keys.bans(game_id),
                 keys.here(game_id),
                 keys.waiting(game_id),
+                keys.done(game_id),
                 keys.rows(keys.shard_of(game_id)),
                 keys.channel(game_id),
             ],

@@ -12,8 +12,8 @@ from quizcast.errors import RedisUnavailable
 from quizcast.live.redis import Live
 
 REPORT_EVERY_S = 0.2
-CONFIRM_EVERY_S = 10.0
-HERE_MS = 25_000  # two and a half confirmations
+CONFIRM_EVERY_S = 4.0  # under GONE_MS: one process may learn of a dead line when another has long had the new one
+HERE_MS = 10_000  # two and a half confirmations
 GONE_MS = 5_000  # a phone that changes its antenna, or a browser told to reconnect, is back by then
 CHUNK = 1000  # participants per script call
 

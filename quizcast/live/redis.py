@@ -4,6 +4,7 @@ Everything of a game lies in one slot: its keys carry the hash tag of its shard,
 together on a cluster as well. The protocol version is fixed here and nowhere else: RESP3 nests replies differently.
 """
 
+import logging
 import time
 import zlib
 from collections.abc import Awaitable, Sequence
@@ -26,6 +27,8 @@ RETRY_AFTER_S = 1.0
 SCRIPTS = ("advance", "answers", "joins", "look", "presence", "remove", "seal")
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class Keys:
@@ -170,21 +173,25 @@ async def guarded(name: str, command: Awaitable[T]) -> T:
             raise RedisUnavailable(retry_after_s=RETRY_AFTER_S) from error
         except RedisError as error:
             REDIS_ERRORS.labels(type(error).__name__).inc()
+            log.warning("redis refused %s: %s", name, error)
             # Loading, failing over, out of memory, read-only: all of them pass, and nothing was done.
             raise RedisUnavailable(str(error).split(":", 1)[0], retry_after_s=RETRY_AFTER_S) from error
 
 
-def new_client(settings: Settings) -> aioredis.Redis:
+def new_client(settings: Settings, *, retries: int = 1) -> aioredis.Redis:
     """A client on `QUIZCAST_REDIS_URL`. A dropped connection is tried once more: every call here may be repeated."""
-    return aioredis.Redis.from_url(
+    # Blocking: when a thousand streams arrive at once they wait for a connection, where others would be refused.
+    pool = aioredis.BlockingConnectionPool.from_url(
         settings.redis_url,
         protocol=PROTOCOL,
         max_connections=settings.redis_connections,
+        timeout=settings.redis_timeout_s,
         socket_timeout=settings.redis_timeout_s,
         socket_connect_timeout=settings.redis_timeout_s,
-        retry=Retry(ConstantBackoff(0.05), 1),
+        retry=Retry(ConstantBackoff(0.05), retries),
         health_check_interval=0,
     )
+    return aioredis.Redis.from_pool(pool)
 
 
 def _source(name: str) -> str:

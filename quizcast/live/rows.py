@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from redis.exceptions import RedisError, ResponseError
 
+from quizcast.errors import RedisUnavailable
 from quizcast.live.redis import Live
 from quizcast.wire.rows import Entry, decode_row
 
@@ -35,12 +37,14 @@ class Rows:
 
     async def prepare(self, shard: int) -> None:
         """See that the consumer group is there, from the stream's beginning."""
-        groups = self._live.client.xgroup_create(self._keys.rows(shard), GROUP, id="0", mkstream=True)
+        create = self._live.client.xgroup_create(self._keys.rows(shard), GROUP, id="0", mkstream=True)
         try:
-            await groups
-        except Exception as error:
-            if "BUSYGROUP" not in str(error):
-                raise
+            await create
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise RedisUnavailable(str(error)) from error
+        except RedisError as error:
+            raise RedisUnavailable() from error
 
     async def read(self, shard: int, most: int, block_ms: int) -> list[Entry]:
         """New entries, up to `most`; waits up to `block_ms` for the first."""

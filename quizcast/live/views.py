@@ -30,6 +30,12 @@ class Views:
         self._live = live
         self._keys = live.keys
 
+    async def belongs(self, game_id: str, participant_id: str) -> None:
+        """Raise `NotInGame` unless they take part: who was kicked may still hold a token."""
+        known = self._live.client.hexists(self._keys.people(game_id), participant_id)
+        if not await self._live.do("belongs", known):
+            raise NotInGame()
+
     async def snapshot(self, game_id: str, participant_id: str | None) -> tuple[Position, bytes]:
         """Where the game stands, as a frame, and the position it stands at. Raises `GameUnknown`, `NotInGame`."""
         position, snapshot = await self.state(game_id, participant_id)

@@ -241,7 +241,19 @@ EVENTS: tuple[type[_Event], ...] = (
     Drain,
 )
 
-encode_data = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
+
+
+def encode_data(event: _Event) -> bytes:
+    """JSON on one line, for every reader: there are some who take Unicode's line ends for the protocol's."""
+    data = _encode(event)
+    for raw, escaped in _LINE_ENDS:
+        if raw in data:
+            data = data.replace(raw, escaped)
+    return data
+
+
+_LINE_ENDS = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
 
 
 def frame(name: str, data: bytes, position: Position | None = None) -> bytes:

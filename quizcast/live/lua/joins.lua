@@ -52,6 +52,7 @@ for key = 2, #KEYS, 7 do
     redis.call('EXPIRE', KEYS[key + 1], ttl)
     redis.call('EXPIRE', KEYS[key + 2], ttl)
     redis.call('EXPIRE', KEYS[key + 4], ttl)
+    redis.call('EXPIRE', KEYS[key + 5], ttl)
     redis.call('SPUBLISH', KEYS[key + 6],
       '* lobby {"participants":' .. size .. ',"joined":' .. cjson.encode(joined) .. '}')
   end

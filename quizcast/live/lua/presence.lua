@@ -9,10 +9,12 @@ local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local count = tonumber(ARGV[4])
 for i = 5, 4 + count do
-  redis.call('ZADD', KEYS[3], now + tonumber(ARGV[1]), ARGV[i])
-  if phase == 'question' and redis.call('SISMEMBER', KEYS[5], ARGV[i]) == 0
-    and redis.call('HEXISTS', KEYS[2], ARGV[i]) == 1 then
-    redis.call('SADD', KEYS[4], ARGV[i])
+  -- Who has just been kicked may still be reported; the next question must not wait for them.
+  if redis.call('HEXISTS', KEYS[2], ARGV[i]) == 1 then
+    redis.call('ZADD', KEYS[3], now + tonumber(ARGV[1]), ARGV[i])
+    if phase == 'question' and redis.call('SISMEMBER', KEYS[5], ARGV[i]) == 0 then
+      redis.call('SADD', KEYS[4], ARGV[i])
+    end
   end
 end
 -- A dropped line is no departure: a phone that changes its antenna is back within seconds, and a server that
@@ -26,6 +28,9 @@ for first = 1, #silent, 1000 do
   redis.call('ZREM', KEYS[3], unpack(silent, first, last))
   redis.call('SREM', KEYS[4], unpack(silent, first, last))
 end
-if count > 0 then redis.call('EXPIRE', KEYS[3], ARGV[3]) end
+if count > 0 then
+  redis.call('EXPIRE', KEYS[3], ARGV[3])
+  redis.call('EXPIRE', KEYS[4], ARGV[3])
+end
 if phase ~= 'question' or redis.call('SCARD', KEYS[5]) == 0 then return 0 end
 return redis.call('SCARD', KEYS[4]) == 0 and 1 or 0
