@@ -30,8 +30,8 @@ from quizcast.metrics import (
     QUEUE_DEPTH,
 )
 from quizcast.settings import Settings
-from quizcast.store import results
 from quizcast.store.db import Database
+from quizcast.store.rows import store_or_bisect
 from quizcast.wire.rows import Entry
 
 QUEUE = "quizcast-flush"
@@ -141,12 +141,12 @@ async def _store(rows: Rows, db: Database, shard: int, batch: list[Entry], *, re
     if not batch:
         return 0
     began = time.perf_counter()
-    stored, refused = await results.store_or_bisect(db, batch)
+    stored, refused = await store_or_bisect(db, batch)
     lag_s = time.time() - min(entry.at for entry in batch) / 1000
     if refused:
         await rows.put_aside(shard, [(entry.id, reason) for entry, reason in refused])
         DEAD_LETTERS.inc(len(refused))
-        log.error("Postgres refused %d rows of shard %d; see `quizcast deadletter list`", len(refused), shard)
+        log.error("Postgres refused %d rows of shard %d; they wait in its dead-letter stream", len(refused), shard)
     await rows.commit(shard, [entry.id for entry in stored])
     FLUSH_ROWS.inc(len(stored))
     FLUSH_BATCH.observe(len(batch))

@@ -107,6 +107,14 @@ class QuizSummary(_Body, frozen=True, kw_only=True):
     updated_at: int
 
 
+class Imported(_Body, frozen=True, kw_only=True):
+    """The quizzes that a file became, of how many questions, and what in it could not be used or was mended."""
+
+    quizzes: list[QuizSummary]
+    found: int
+    warnings: list[FieldProblem]
+
+
 # ── games ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -1,0 +1,1 @@
+"""HTTP: the API's routes, the event streams, the process that serves them. The only room that speaks HTTP; floor 7."""

@@ -1,0 +1,276 @@
+"""The ASGI application of `quizcast web`: the route table, made into routes, around the parts of `services`.
+
+The two hot routes, answers and streams, are served ahead of Starlette's router: a router's frames would live as long
+as each stream does, and cost as much as an answer itself. They are in the table all the same, and in the document.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from quizcast import metrics
+from quizcast.errors import (
+    Draining,
+    MethodNotAllowed,
+    NotFound,
+    NotInGame,
+    QuizcastError,
+    TokenInvalid,
+)
+from quizcast.ids import new_id
+from quizcast.logs import about
+from quizcast.settings import Settings
+from quizcast.web import hosts, participants, streams
+from quizcast.web.guard import claims_of, headers_of
+from quizcast.web.http import (
+    SMALL_BODY_MAX,
+    Call,
+    Endpoint,
+    Who,
+    decode,
+    problem,
+    problem_response,
+    read_body,
+    respond,
+)
+from quizcast.web.openapi import document
+from quizcast.web.services import Services, opened
+
+BASE = "/api/v1"
+GAMES = f"{BASE}/games/"
+ENDPOINTS = [*hosts.ENDPOINTS, *participants.ENDPOINTS, *streams.ENDPOINTS]
+ANSWERED = 202
+SLOW_S = 1.0  # a request that took longer is worth a line in the log
+
+log = logging.getLogger(__name__)
+
+HotRoute = Callable[[Scope, Receive, Send, str], Awaitable[None]]
+
+
+class App:
+    """The application; `services` is there while the lifespan lasts."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.services: Services | None = None
+        self._hot: dict[tuple[str, str], tuple[HotRoute, str]] = {
+            ("POST", "answers"): (self._answer, "/games/{game_id}/answers"),
+            ("GET", "events"): (self._events, "/games/{game_id}/events"),
+        }
+        router = Starlette(
+            routes=[*map(self._route, ENDPOINTS), *self._operations()],
+            exception_handlers={HTTPException: _http_exception, Exception: _fault},
+            lifespan=self._lifespan,
+        )
+        self._router: ASGIApp = router
+        self._app: ASGIApp = self._dispatch
+        if settings.cors_origins:
+            self._app = CORSMiddleware(
+                self._dispatch,
+                allow_origins=settings.cors_origins,
+                allow_methods=["*"],
+                allow_headers=["*"],
+                expose_headers=["ETag", "Retry-After", "X-Request-Id"],
+            )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (or the lifespan)."""
+        await self._app(scope, receive, send)
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(GAMES):
+            game_id, _, action = scope["path"][len(GAMES) :].partition("/")
+            hot = self._hot.get((scope["method"], action))
+            if hot is not None:
+                await hot[0](scope, receive, send, game_id)
+                return
+        if scope["type"] != "http":
+            await self._router(scope, receive, send)
+            return
+        await self._measured(scope, receive, send)
+
+    # ── the hot routes ────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, game_id: str) -> None:
+        began = time.perf_counter()
+        services = self._at_work()
+        try:
+            body = await read_body(receive, SMALL_BODY_MAX)
+            claims = claims_of(scope, Who.PARTICIPANT, services.tokens)
+            if claims.game_id != game_id:
+                raise NotInGame()
+            headers = headers_of(scope, b"content-type", b"accept")
+            media_type, receipt = await participants.answer(
+                services,
+                game_id,
+                claims.subject,
+                body,
+                headers.get(b"content-type", ""),
+                headers.get(b"accept", ""),
+            )
+            status = ANSWERED
+            head = [(b"content-type", media_type.encode()), (b"cache-control", b"no-store")]
+        except QuizcastError as error:
+            status, head, receipt = problem(error)
+        head.append((b"content-length", str(len(receipt)).encode()))
+        if services.hub.draining:
+            head.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": status, "headers": head})
+        await send({"type": "http.response.body", "body": receipt})
+        _count("POST", "/games/{game_id}/answers", status, began)
+
+    async def _events(self, scope: Scope, receive: Receive, send: Send, game_id: str) -> None:
+        began = time.perf_counter()
+        services = self._at_work()
+        try:
+            claims = claims_of(scope, Who.VIEWER, services.tokens, game_id)
+            await streams.stream(services, claims, game_id, scope, receive, send)
+        except QuizcastError as error:
+            status, head, body = problem(error)
+            head.append((b"content-length", str(len(body)).encode()))
+            await send({"type": "http.response.start", "status": status, "headers": head})
+            await send({"type": "http.response.body", "body": body})
+            _count("GET", "/games/{game_id}/events", status, began)
+
+    # ── everything else ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _route(self, endpoint: Endpoint) -> Route:
+        async def serve(request: Request) -> Response:
+            request.state.route = endpoint.path
+            try:
+                return await self._call(endpoint, request)
+            except QuizcastError as error:
+                return problem_response(error)
+
+        return Route(f"{BASE}{endpoint.path}", serve, methods=[endpoint.method])
+
+    async def _call(self, endpoint: Endpoint, request: Request) -> Response:
+        services = self._at_work()
+        handler = endpoint.handler
+        if handler is None:
+            raise MethodNotAllowed()
+        claims = None
+        if endpoint.who is not Who.ANYONE:
+            game_id = request.path_params.get("game_id", "")
+            claims = claims_of(request.scope, endpoint.who, services.tokens, game_id)
+        body = await self._body(endpoint, request)
+        ids = {name: value for name, value in request.path_params.items() if name.endswith("_id")}
+        with about(**ids):
+            call = Call(services=services, request=request, claims=claims, body=body)
+            return respond(endpoint, await handler(call), request.headers.get("accept", ""))
+
+    async def _body(self, endpoint: Endpoint, request: Request) -> object:
+        if endpoint.body is None:
+            return None
+        raw = await read_body(request.receive, endpoint.body_max)
+        if endpoint.body is bytes:
+            return raw
+        if not raw and endpoint.body_optional:
+            return None
+        return decode(raw, endpoint.body, request.headers.get("content-type", ""), packed=endpoint.packed)
+
+    async def _measured(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began, status = time.perf_counter(), 500
+        request_id = headers_of(scope, b"x-request-id").get(b"x-request-id", "")
+        if not (0 < len(request_id) <= 64 and request_id.replace("-", "").isalnum()):
+            request_id = new_id()
+        scope.setdefault("state", {})["route"] = "unknown"
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        with about(request_id=request_id):
+            await self._router(scope, receive, noting)
+            route = scope["state"]["route"]
+            _count(scope["method"], route, status, began)
+            took_s = time.perf_counter() - began
+            if took_s > SLOW_S:
+                log.warning("%s %s took %.1f s", scope["method"], route, took_s)
+
+    # ── operations ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _operations(self) -> list[Route]:
+        served: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "/livez": self._livez,
+            "/readyz": self._readyz,
+            "/metrics": self._metrics,
+            f"{BASE}/openapi.json": self._openapi,
+        }
+        return [Route(path, serve, methods=["GET"]) for path, serve in served.items()]
+
+    async def _livez(self, request: Request) -> Response:
+        request.state.route = "/livez"
+        return JSONResponse({"status": "alive"}, headers={"cache-control": "no-store"})
+
+    async def _readyz(self, request: Request) -> Response:
+        request.state.route = "/readyz"
+        services = self._at_work()
+        checks = {"redis": services.live.ping, "postgres": services.db.check}
+        found = {name: await _checked(check) for name, check in checks.items()}
+        found["draining"] = Draining.code if services.hub.draining else "ok"
+        ready = all(state == "ok" for state in found.values())
+        return JSONResponse(
+            {"status": "ready" if ready else "not ready", "checks": found},
+            200 if ready else 503,
+            {"cache-control": "no-store"},
+        )
+
+    async def _metrics(self, request: Request) -> Response:
+        request.state.route = "/metrics"
+        wanted = self.settings.metrics_token
+        if wanted and request.headers.get("authorization", "") != f"Bearer {wanted}":
+            return problem_response(TokenInvalid())
+        return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE_LATEST)
+
+    async def _openapi(self, request: Request) -> Response:
+        request.state.route = "/openapi.json"
+        return Response(msgspec.json.encode(document(ENDPOINTS, BASE)), media_type="application/json")
+
+    # ── life ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        async with opened(self.settings) as services:
+            self.services = services
+            yield
+
+    def _at_work(self) -> Services:
+        if self.services is None:
+            raise Draining()
+        return self.services
+
+
+async def _checked(check: Callable[[], Awaitable[None]]) -> str:
+    try:
+        await check()
+    except QuizcastError as error:
+        return error.code
+    return "ok"
+
+
+def _count(method: str, route: str, status: int, began: float) -> None:
+    metrics.HTTP_SECONDS.labels(method, route, status).observe(time.perf_counter() - began)
+
+
+async def _http_exception(_request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    return problem_response(MethodNotAllowed() if status == 405 else NotFound())
+
+
+async def _fault(_request: Request, _error: Exception) -> Response:
+    """A fault of ours: Starlette logs the traceback; the client gets a document like any other."""
+    return problem_response(QuizcastError())

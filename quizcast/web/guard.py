@@ -1,0 +1,79 @@
+"""Who is calling: the token of a request, wherever it was put, and what a cookie alone may not do; inside `web`."""
+
+from collections.abc import Mapping
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.requests import cookie_parser
+from starlette.types import Scope
+
+from quizcast.auth import Claims, Kind, Tokens
+from quizcast.errors import NotAuthenticated, OriginRefused, QuizcastError, TokenInvalid
+from quizcast.web.http import Who
+
+HOST_COOKIE = "quizcast_host"
+PARTICIPANT_COOKIE = "quizcast_participant"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+KINDS: Mapping[Who, tuple[Kind, ...]] = {
+    Who.HOST: (Kind.HOST,),
+    Who.PARTICIPANT: (Kind.PARTICIPANT,),
+    Who.VIEWER: (Kind.PARTICIPANT, Kind.HOST, Kind.SCREEN),
+}
+COOKIES: Mapping[Who, tuple[str, ...]] = {
+    Who.HOST: (HOST_COOKIE,),
+    Who.PARTICIPANT: (PARTICIPANT_COOKIE,),
+    # The participant's first: a host who plays along in the same browser wants to see what players see.
+    Who.VIEWER: (PARTICIPANT_COOKIE, HOST_COOKIE),
+}
+
+
+def headers_of(scope: Scope, *names: bytes) -> dict[bytes, str]:
+    """The named headers that a request has."""
+    return {name: bytes(value).decode("latin-1") for name, value in scope["headers"] if name in names}
+
+
+def claims_of(scope: Scope, who: Who, tokens: Tokens, game_id: str = "") -> Claims:
+    """Who calls, by `Authorization`, `?token=` (for viewers) or a cookie, in this order.
+
+    Of a viewer's cookies, one that is of no use for this game is passed over. Raises `NotAuthenticated` or one of its
+    kind, `OriginRefused`.
+    """
+    headers = headers_of(scope, b"authorization", b"cookie", b"origin", b"host", b"sec-fetch-site")
+    if given := headers.get(b"authorization"):
+        scheme, _, token = given.partition(" ")
+        if scheme.lower() != "bearer":
+            raise TokenInvalid("use the Bearer scheme")
+        return tokens.read(token.strip(), KINDS[who])
+    if who is Who.VIEWER and scope["query_string"]:
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        if token := query.get("token", [""])[0]:
+            return tokens.read(token, KINDS[who])
+    claims = _of_cookies(headers.get(b"cookie", ""), who, tokens, game_id)
+    if scope["method"] not in SAFE_METHODS and not _same_origin(scope, headers):
+        raise OriginRefused()
+    return claims
+
+
+def _of_cookies(header: str, who: Who, tokens: Tokens, game_id: str) -> Claims:
+    cookies = cookie_parser(header) if header else {}
+    refusal: QuizcastError = NotAuthenticated()
+    for name in COOKIES[who]:
+        if not (token := cookies.get(name)):
+            continue
+        try:
+            claims = tokens.read(token, KINDS[who])
+        except QuizcastError as error:
+            refusal = error
+            continue
+        if claims.kind is Kind.HOST or not game_id or claims.game_id == game_id:
+            return claims
+        refusal = TokenInvalid("the cookie is of another game")
+    raise refusal
+
+
+def _same_origin(scope: Scope, headers: Mapping[bytes, str]) -> bool:
+    """A browser says where a change comes from; what says nothing is no browser, and has no cookie by accident."""
+    if (site := headers.get(b"sec-fetch-site")) is not None:
+        return site in ("same-origin", "none")
+    origin = headers.get(b"origin")
+    return origin is None or urlsplit(origin).netloc == headers.get(b"host", "")

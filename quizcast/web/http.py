@@ -1,0 +1,264 @@
+"""Bodies in, bodies out, and errors as problem documents: what every route shares; inside `web`, near the bottom.
+
+An `Endpoint` says all there is to say about a route; the routes and the OpenAPI document are both made from it.
+Invariants: no input gets a traceback or a 500, and no token is ever in a URL that is logged, in a log or in an error.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from enum import Enum
+from typing import Any, NoReturn
+
+import msgspec
+from msgspec import UNSET
+from starlette.requests import Request
+from starlette.responses import Response
+
+from quizcast import errors
+from quizcast.auth import Claims
+from quizcast.errors import BodyTooLarge, InvalidInput, MalformedBody, QuizcastError, UnsupportedMedia
+from quizcast.web.services import Services
+from quizcast.wire.api import FieldProblem, ProblemDocument, encode_json, encode_msgpack
+
+JSON = "application/json"
+MSGPACK = "application/msgpack"
+PROBLEM = "application/problem+json"
+BODY_MAX = 4 * 1024 * 1024  # a quiz of 500 long questions
+SMALL_BODY_MAX = 4096  # answers and joins
+PAGE_DEFAULT = 20
+PAGE_MAX = 100
+RETRY_AFTER_MAX_S = 3600
+
+# The most specific class decides. A test walks the tree and demands that every class finds its row.
+STATUS: dict[type[QuizcastError], int] = {
+    errors.MalformedBody: 400,
+    errors.NotAuthenticated: 401,
+    errors.NotAllowed: 403,
+    errors.NotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.Conflict: 409,
+    errors.Stale: 412,
+    errors.BodyTooLarge: 413,
+    errors.UnsupportedMedia: 415,
+    errors.InvalidInput: 422,
+    errors.TooMany: 429,
+    errors.Unavailable: 503,
+    errors.OperatorError: 500,
+    errors.QuizcastError: 500,
+}
+
+log = logging.getLogger(__name__)
+
+
+class Who(Enum):
+    """Who may call a route; checked before the handler runs."""
+
+    ANYONE = "anyone"
+    HOST = "host"
+    PARTICIPANT = "participant"
+    VIEWER = "viewer"  # a participant, the game's host, or a screen
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """A parameter in the query string, for the OpenAPI document."""
+
+    name: str
+    type: Any
+    says: str
+    required: bool = False
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer other than the endpoint's plain success: another status, extra headers, or bytes of another type."""
+
+    body: Any = None
+    status: int | None = None
+    headers: Mapping[str, str] = {}
+    media_type: str | None = None
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One request as its handler sees it: who calls, with what. `claims` is None on routes for anyone."""
+
+    services: Services
+    request: Request
+    claims: Claims | None
+    body: Any
+
+    @property
+    def host_id(self) -> str:
+        """The calling host."""
+        return self.claims.subject if self.claims else ""
+
+    @property
+    def idempotency_key(self) -> str:
+        """The client's name for this request and its retries; empty for none. Raises `InvalidInput` when absurd."""
+        key = self.request.headers.get("idempotency-key", "")
+        if len(key) > 200:
+            raise InvalidInput("an Idempotency-Key has at most 200 characters")
+        return key
+
+    @property
+    def base_url(self) -> str:
+        """The address under which people reach quizcast, without a slash at the end."""
+        configured = self.services.settings.public_url
+        return (configured or f"{self.request.url.scheme}://{self.request.url.netloc}").rstrip("/")
+
+    @property
+    def peer(self) -> str:
+        """The client's address, as far as the trusted proxies tell it."""
+        return self.request.client.host if self.request.client else "local"
+
+    def param(self, name: str) -> str:
+        """A part of the path."""
+        return str(self.request.path_params[name])
+
+    def query(self, name: str, default: str = "") -> str:
+        """A parameter of the query string."""
+        return self.request.query_params.get(name, default)
+
+    def page(self) -> tuple[int, str | None]:
+        """`?limit=` and `?cursor=`. Raises `InvalidInput`."""
+        text = self.query("limit", str(PAGE_DEFAULT))
+        if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= PAGE_MAX):
+            raise InvalidInput(f"limit is a number from 1 to {PAGE_MAX}")
+        return int(text), self.query("cursor") or None
+
+
+Handler = Callable[[Call], Awaitable[Any]]
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A route: what it is called with, what it answers, who may call it, what can go wrong.
+
+    `body` is decoded from JSON (MessagePack too, where `packed`); None for no body, `bytes` for a body as it is.
+    """
+
+    method: str
+    path: str
+    handler: Handler | None  # None: served ahead of the router, by `web.app`
+    who: Who
+    says: str
+    status: int = 200
+    body: Any = None
+    body_optional: bool = False
+    body_max: int = BODY_MAX
+    packed: bool = False
+    reply: Any = None
+    media_types: tuple[str, ...] = (JSON,)
+    query: tuple[Query, ...] = ()
+    idempotent: bool = False
+    errors: tuple[type[QuizcastError], ...] = ()
+
+
+PAGED = (
+    Query(name="limit", type=int, says=f"items per page, 1 to {PAGE_MAX}; {PAGE_DEFAULT} unless said"),
+    Query(name="cursor", type=str, says="`next_cursor` of the page before"),
+)
+
+_decoders: dict[Any, tuple[msgspec.json.Decoder[Any], msgspec.msgpack.Decoder[Any]]] = {}
+
+
+def decode(raw: bytes, kind: Any, content_type: str, *, packed: bool) -> Any:
+    """A body as `kind`. Raises `MalformedBody`, `InvalidInput` with the path of what is wrong, `UnsupportedMedia`."""
+    decoders = _decoders.get(kind)
+    if decoders is None:
+        decoders = _decoders[kind] = (msgspec.json.Decoder(kind), msgspec.msgpack.Decoder(kind))
+    media = content_type.partition(";")[0].strip().lower()
+    if media == MSGPACK and packed:
+        return decoded(decoders[1].decode, raw)
+    # Without a type it is taken for JSON: curl's own default would be refused otherwise for no one's good.
+    if media and media != JSON and not media.endswith("+json") and media != "application/x-www-form-urlencoded":
+        raise UnsupportedMedia(f"send {JSON}" + (f" or {MSGPACK}" if packed else ""))
+    return decoded(decoders[0].decode, raw)
+
+
+def decoded(decoder: Callable[[bytes], Any], raw: bytes) -> Any:
+    """Run a msgspec decoder with its errors in quizcast's words."""
+    try:
+        return decoder(raw)
+    except msgspec.ValidationError as error:
+        _invalid(error)
+    except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError) as error:
+        raise MalformedBody(_first_line(error)) from None
+
+
+def _invalid(error: msgspec.ValidationError) -> NoReturn:
+    message, _, path = str(error).partition(" - at `")
+    where = path.rstrip("`").removeprefix("$").removeprefix(".") or "body"
+    raise InvalidInput(message, problems=[errors.Problem(path=where, message=message)]) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
+
+
+async def read_body(receive: Callable[[], Awaitable[Any]], most: int) -> bytes:
+    """A request's body. Raises `BodyTooLarge` as soon as it is, and not after reading it all."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        if len(body) > most:
+            raise BodyTooLarge(f"at most {most} bytes")
+        return body
+    parts, size = [body], len(body)
+    while message.get("more_body"):
+        if size > most:
+            raise BodyTooLarge(f"at most {most} bytes")
+        message = await receive()
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+    if size > most:
+        raise BodyTooLarge(f"at most {most} bytes")
+    return b"".join(parts)
+
+
+def status_of(error: QuizcastError) -> int:
+    """The HTTP status of an error: that of its nearest ancestor in the table."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def problem(error: QuizcastError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """An error as status, headers and problem document."""
+    status = status_of(error)
+    document = ProblemDocument(
+        type=f"urn:quizcast:error:{error.code}",
+        title=error.title(),
+        status=status,
+        code=error.code,
+        detail=error.detail or error.title(),
+        errors=[FieldProblem(path=one.path, message=one.message) for one in error.problems] or UNSET,
+    )
+    headers = [(b"content-type", PROBLEM.encode()), (b"cache-control", b"no-store")]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if error.retry_after_s is not None:
+        seconds = min(RETRY_AFTER_MAX_S, max(1, round(error.retry_after_s)))
+        headers.append((b"retry-after", str(seconds).encode()))
+    return status, headers, encode_json(document)
+
+
+def problem_response(error: QuizcastError) -> Response:
+    """An error as a response."""
+    status, headers, body = problem(error)
+    return Response(body, status, {name.decode(): value.decode() for name, value in headers})
+
+
+def respond(endpoint: Endpoint, value: Any, accept: str) -> Response:
+    """What a handler returned, as a response."""
+    reply = value if isinstance(value, Reply) else Reply(body=value)
+    status = reply.status or endpoint.status
+    headers = {"cache-control": "no-store", **reply.headers}
+    if reply.media_type is not None:
+        return Response(reply.body, status, headers, reply.media_type)
+    if reply.body is None:
+        return Response(None, status, headers)
+    if endpoint.packed and MSGPACK in accept:
+        return Response(encode_msgpack(reply.body), status, headers, MSGPACK)
+    return Response(encode_json(reply.body), status, headers, JSON)
+
+
+def cookie(name: str, value: str, life_s: int, call: Call) -> str:
+    """A cookie that scripts cannot read and other sites cannot send; `Secure` wherever the page is."""
+    secure = "; Secure" if call.base_url.startswith("https://") else ""
+    return f"{name}={value}; Path=/; Max-Age={life_s}; HttpOnly; SameSite=Lax{secure}"

@@ -1,0 +1,132 @@
+"""Joining and answering: the two doors that a whole hall comes through at once. Beside the other routes.
+
+`answer` is served ahead of the router (see `web.app`): one dictionary look-up for the token, one for the quiz, one
+wait for the group's round trip.
+"""
+
+from typing import Any
+
+from quizcast.auth import Kind
+from quizcast.conductor import join_try
+from quizcast.errors import (
+    AlreadyAnswered,
+    AnswerInvalid,
+    Banned,
+    GameFull,
+    GameLocked,
+    GameOver,
+    NicknameInvalid,
+    NicknameTaken,
+    NotInGame,
+    Overloaded,
+    PinUnknown,
+    QuestionClosed,
+    QuestionNotOpen,
+    QuizcastError,
+    RedisUnavailable,
+    TooManyJoins,
+)
+from quizcast.ids import new_id
+from quizcast.web.guard import PARTICIPANT_COOKIE
+from quizcast.web.http import JSON, MSGPACK, SMALL_BODY_MAX, Call, Endpoint, Reply, Who, cookie, decode
+from quizcast.web.services import Services
+from quizcast.wire.api import AnswerReceipt, AnswerRequest, Join, Joined, encode_json, encode_msgpack
+
+
+async def join(call: Call) -> Any:
+    """Take part. A retry with the same Idempotency-Key, or with the token, is the same participant."""
+    wish: Join = call.body
+    services = call.services
+    game_id = await services.conductor.find(wish.pin)
+    one = join_try(game_id, _identity(call, game_id, wish.participant_token), wish.nickname)
+    welcome = await services.intake.join(one)
+    token = services.tokens.mint(Kind.PARTICIPANT, one.participant_id, game_id)
+    base = f"{call.base_url}/api/v1/games/{game_id}"
+    body = Joined(
+        game_id=game_id,
+        participant_id=one.participant_id,
+        nickname=welcome.nickname,
+        token=token,
+        events_url=f"{base}/events",
+        answers_url=f"{base}/answers",
+    )
+    return Reply(
+        body=body, headers={"set-cookie": cookie(PARTICIPANT_COOKIE, token, services.settings.participant_ttl_s, call)}
+    )
+
+
+def _identity(call: Call, game_id: str, token: str | None) -> str:
+    """Who this is: the participant of the token, when it is for this game; else of the request's key; else new."""
+    if token:
+        try:
+            claims = call.services.tokens.read(token, (Kind.PARTICIPANT,))
+        except QuizcastError:
+            claims = None  # of a game long ago, say: they join anew
+        if claims is not None and claims.game_id == game_id:
+            return claims.subject
+    if key := call.idempotency_key:
+        return call.services.tokens.derived_id(game_id, key)
+    return new_id()
+
+
+async def answer(
+    services: Services, game_id: str, participant_id: str, body: bytes, content_type: str, accept: str
+) -> tuple[str, bytes]:
+    """Take an answer; the receipt's media type and bytes. Raises what the endpoint's `errors` list."""
+    wish = decode(body, AnswerRequest, content_type, packed=True)
+    one = await services.conductor.answer_try(game_id, participant_id, wish.question, wish.answer)
+    taken = await services.intake.answer(one)
+    receipt = AnswerReceipt(question=wish.question, received_at=taken.received_at, duplicate=taken.duplicate)
+    if MSGPACK in accept:
+        return MSGPACK, encode_msgpack(receipt)
+    return JSON, encode_json(receipt)
+
+
+ENDPOINTS = [
+    Endpoint(
+        method="POST",
+        path="/join",
+        handler=join,
+        who=Who.ANYONE,
+        says="Take part in the game with this PIN.",
+        status=201,
+        body=Join,
+        body_max=SMALL_BODY_MAX,
+        packed=True,
+        reply=Joined,
+        idempotent=True,
+        errors=(
+            PinUnknown,
+            NicknameInvalid,
+            NicknameTaken,
+            GameLocked,
+            GameFull,
+            GameOver,
+            Banned,
+            TooManyJoins,
+            Overloaded,
+            RedisUnavailable,
+        ),
+    ),
+    Endpoint(
+        method="POST",
+        path="/games/{game_id}/answers",
+        handler=None,
+        who=Who.PARTICIPANT,
+        says="Answer the open question. 202 is a promise: the answer is on disk.",
+        status=202,
+        body=AnswerRequest,
+        body_max=SMALL_BODY_MAX,
+        packed=True,
+        reply=AnswerReceipt,
+        errors=(
+            AnswerInvalid,
+            AlreadyAnswered,
+            QuestionNotOpen,
+            QuestionClosed,
+            NotInGame,
+            Overloaded,
+            RedisUnavailable,
+        ),
+    ),
+]

@@ -1,0 +1,100 @@
+"""One web process: uvicorn around the app, with an end that loses nobody; at the top of `web`.
+
+On SIGTERM the process first sends its streams elsewhere, spread over `drain_s`, while it goes on answering; only then
+does uvicorn stop listening and close what is idle. A second signal hurries.
+"""
+
+import asyncio
+import gc
+import logging
+import resource
+import socket
+from types import FrameType
+
+import uvicorn
+
+from quizcast.settings import Settings
+from quizcast.web.app import App
+from quizcast.web.protocol import StreamingProtocol
+
+BACKLOG = 4096  # a whole hall connects within a second
+KEEP_ALIVE_S = 75  # above nginx's 60 s, so that it is the proxy who closes an idle connection
+GRACE_S = 10  # for requests that are under way when the streams have gone
+FILES_SPARE = 1000  # open files beyond the streams: answers' connections, Redis, Postgres
+
+log = logging.getLogger(__name__)
+
+
+class WebServer(uvicorn.Server):
+    """uvicorn's server, whose first signal begins a drain."""
+
+    def __init__(self, config: uvicorn.Config, app: App) -> None:
+        super().__init__(config)
+        self._app = app
+        self._draining: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve. What is there by now stays for good: the collector need never look at it again."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called by uvicorn's signal handlers: drain first, stop afterwards; the second signal stops at once."""
+        if self._draining is None and self._loop is not None and not self.should_exit:
+            self._loop.call_soon_threadsafe(self._begin_drain, sig, frame)
+        else:
+            super().handle_exit(sig, frame)
+
+    def _begin_drain(self, sig: int, frame: FrameType | None) -> None:
+        if self._draining is None:
+            self._draining = asyncio.ensure_future(self._drain(sig, frame))
+
+    async def _drain(self, sig: int, frame: FrameType | None) -> None:
+        if (services := self._app.services) is not None:
+            log.info("draining %d streams", services.hub.open_streams)
+            await services.hub.drain(services.settings.drain_s)
+        super().handle_exit(sig, frame)
+
+
+def run_web(
+    settings: Settings,
+    *,
+    sockets: list[socket.socket] | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    uds: str = "",
+) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status. Listens on `sockets` if given, else on `uds` or `host:port`."""
+    _allow_files(settings.max_streams * 2 + FILES_SPARE)
+    app = App(settings)
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        uds=uds or None,
+        loop="uvloop",
+        http=StreamingProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+        proxy_headers=True,
+        forwarded_allow_ips=settings.trusted_proxies,
+    )
+    server = WebServer(config, app)
+    server.run(sockets)
+    return 0 if server.started else 1
+
+
+def _allow_files(wanted: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if limit > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

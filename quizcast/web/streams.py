@@ -1,0 +1,111 @@
+"""The event streams: a request becomes a `hub` stream; and the same picture by polling. Beside the other routes.
+
+sse-starlette gives the headers that an event stream has to have. Its pump per stream is left out: the hub writes the
+same bytes into every transport, and a stream costs no task of ours but the request's own, which waits for the end.
+"""
+
+from typing import Any
+from urllib.parse import parse_qs
+
+from sse_starlette import EventSourceResponse
+from starlette.types import Receive, Scope, Send
+
+from quizcast.auth import Claims, Kind
+from quizcast.domain.game import Phase
+from quizcast.errors import (
+    Draining,
+    GameOver,
+    GameUnknown,
+    NotInGame,
+    RedisUnavailable,
+    StreamsFull,
+)
+from quizcast.hub import Viewer
+from quizcast.web.guard import headers_of
+from quizcast.web.http import Call, Endpoint, Query, Who
+from quizcast.web.protocol import transport_of
+from quizcast.web.services import Services
+from quizcast.wire.events import Snapshot, parse_position
+
+HEADERS = EventSourceResponse(iter(()), headers={"cache-control": "no-store"}).raw_headers
+
+
+async def viewer_of(services: Services, claims: Claims, game_id: str) -> Viewer:
+    """Who is watching this game. Raises `NotInGame`, or `GameUnknown` for another host's game."""
+    if claims.kind is Kind.HOST:
+        await services.owned(game_id, claims.subject)
+        return Viewer()
+    if claims.game_id != game_id:
+        raise NotInGame()
+    return Viewer(participant_id=claims.subject if claims.kind is Kind.PARTICIPANT else None)
+
+
+async def stream(services: Services, claims: Claims, game_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one event stream until it ends. Errors are raised before a byte has been sent."""
+    viewer = await viewer_of(services, claims, game_id)
+    try:
+        arrival = await services.hub.arrive(game_id, viewer, parse_position(_resume_from(scope)))
+    except GameOver:
+        # 204 tells an EventSource to stop for good; anything else would have it come back for ever.
+        await send({"type": "http.response.start", "status": 204, "headers": [(b"cache-control", b"no-store")]})
+        await send({"type": "http.response.body"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+    opened = services.hub.go_live(arrival, transport_of(scope))
+    del arrival  # its frames would live as long as the stream
+    if viewer.participant_id is not None:
+        services.presence.arrived(game_id, viewer.participant_id)
+    try:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    finally:
+        services.hub.detach(game_id, opened)
+        if viewer.participant_id is not None:
+            services.presence.left(game_id, viewer.participant_id)
+
+
+def _resume_from(scope: Scope) -> str:
+    if given := headers_of(scope, b"last-event-id").get(b"last-event-id"):
+        return given
+    query: dict[str, list[str]] = parse_qs(scope["query_string"].decode("latin-1"))
+    return query.get("last_event_id", [""])[0]
+
+
+async def state(call: Call) -> Any:
+    """Where the game stands, for a client that woke up or cannot stream."""
+    game_id = call.param("game_id")
+    if call.claims is None:
+        raise NotInGame()
+    viewer = await viewer_of(call.services, call.claims, game_id)
+    _, snapshot = await call.services.views.state(game_id, viewer.participant_id)
+    if viewer.participant_id is not None and snapshot.phase is not Phase.FINISHED:
+        call.services.presence.seen(game_id, viewer.participant_id)
+    return snapshot
+
+
+ENDPOINTS = [
+    Endpoint(
+        method="GET",
+        path="/games/{game_id}/events",
+        handler=None,
+        who=Who.VIEWER,
+        says="The stream: a snapshot, then every event; ends with 204 when the game is over.",
+        media_types=("text/event-stream",),
+        reply=str,
+        query=(
+            Query(name="token", type=str, says="the token, for an EventSource, which cannot send headers"),
+            Query(name="last_event_id", type=str, says="resume after this event, as the header Last-Event-ID does"),
+        ),
+        errors=(NotInGame, GameUnknown, StreamsFull, Draining, RedisUnavailable),
+    ),
+    Endpoint(
+        method="GET",
+        path="/games/{game_id}/state",
+        handler=state,
+        who=Who.VIEWER,
+        says="The snapshot, for a client that woke up or cannot stream.",
+        reply=Snapshot,
+        query=(Query(name="token", type=str, says="the token, where no header can be sent"),),
+        errors=(NotInGame, GameUnknown, RedisUnavailable),
+    ),
+]
