@@ -390,3 +390,15 @@ class FilesLimited(OperatorError):
     """This process may not open as many files as it needs."""
 
     code = "files_limited"
+
+
+class PortTaken(OperatorError):
+    """The address cannot be listened on."""
+
+    code = "port_taken"
+
+
+class ProcessFailed(OperatorError):
+    """One of quizcast's own processes does not stay up."""
+
+    code = "process_failed"

@@ -6,6 +6,7 @@ It knows the contract and no module of the server.
 
 from quizcast.simulate.client import Address
 from quizcast.simulate.crowd import Crowd
+from quizcast.simulate.events import Leaderboard
 from quizcast.simulate.host import Game, Host, Results
 from quizcast.simulate.participant import Participant
 from quizcast.simulate.report import Report, Spread
@@ -16,6 +17,7 @@ __all__ = [
     "Crowd",
     "Game",
     "Host",
+    "Leaderboard",
     "Participant",
     "Progress",
     "Report",

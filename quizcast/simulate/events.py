@@ -36,9 +36,23 @@ class Closed(msgspec.Struct, kw_only=True):
 
 
 class Stamped(msgspec.Struct, kw_only=True):
-    """What matters here of `leaderboard`, `finished` and `heartbeat`."""
+    """What matters here of `heartbeat`."""
 
     server_now_at: int
+
+
+class Place(msgspec.Struct, kw_only=True):
+    """A line of the leaderboard."""
+
+    rank: int
+    nickname: str
+    score: float
+
+
+class Leaderboard(Stamped, kw_only=True):
+    """What matters here of `leaderboard` and `finished`."""
+
+    top: list[Place] = []
 
 
 class Result(msgspec.Struct, kw_only=True, gc=False):
@@ -72,8 +86,8 @@ Body = Question | Closed | Stamped | Result | Snapshot | Drain
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     "question": msgspec.json.Decoder(Question),
     "closed": msgspec.json.Decoder(Closed),
-    "leaderboard": msgspec.json.Decoder(Stamped),
-    "finished": msgspec.json.Decoder(Stamped),
+    "leaderboard": msgspec.json.Decoder(Leaderboard),
+    "finished": msgspec.json.Decoder(Leaderboard),
     "heartbeat": msgspec.json.Decoder(Stamped),
     "result": msgspec.json.Decoder(Result),
     "snapshot": msgspec.json.Decoder(Snapshot),

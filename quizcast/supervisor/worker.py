@@ -1,0 +1,49 @@
+"""A flush worker's life: work until SIGTERM, then leave nothing behind; part of floor 8."""
+
+import asyncio
+import logging
+import time
+
+from quizcast.errors import QuizcastError
+from quizcast.flush import consumer_name, flush, run_worker
+from quizcast.live.redis import Live
+from quizcast.live.rows import RECLAIM_IDLE_MS, Rows
+from quizcast.settings import Settings
+from quizcast.store.db import Database
+
+# Long enough to take over what a worker that was killed just now had in hand.
+LAST_FLUSH_S = RECLAIM_IDLE_MS / 1000 + 2
+LOOK_EVERY_S = 0.2
+
+log = logging.getLogger(__name__)
+
+
+def work(settings: Settings) -> None:
+    """Flush until SIGTERM; then until nothing waits, at most `LAST_FLUSH_S`. What stays waits in Redis, safely."""
+    run_worker(settings)
+    try:
+        left = asyncio.run(_empty(settings, time.monotonic() + LAST_FLUSH_S))
+    except QuizcastError as error:
+        log.warning("no last flush: %s", error)
+    else:
+        if left:
+            log.warning("%d rows stay in Redis; they are flushed after the next start", left)
+
+
+async def _empty(settings: Settings, until: float) -> int:
+    live, db = Live(settings), Database(settings)
+    rows = Rows(live, consumer_name())
+    try:
+        await db.open()
+        while True:
+            left = 0
+            for shard in range(settings.shards):
+                if (await rows.backlog(shard)).rows:
+                    await flush(rows, db, shard, settings.flush_batch_max)
+                    left += (await rows.backlog(shard)).rows
+            if not left or time.monotonic() > until:
+                return left
+            await asyncio.sleep(LOOK_EVERY_S)
+    finally:
+        await db.close()
+        await live.close()
