@@ -193,7 +193,7 @@ class Hub:
         """Take no more streams and send those that are open elsewhere, spread over `over_s` seconds."""
         self._draining = True
         streams = [stream for channel in self._channels.values() for stream in channel.streams]
-        steps = max(1, int(over_s * 20))
+        steps = min(int(over_s * 20) + 1, len(streams))
         for step in range(steps):
             for stream in streams[step::steps]:
                 stream.close(Closed.DRAIN, self._goodbye(1000 * max(over_s, 1)) + self._farewell)
