@@ -1,0 +1,217 @@
+"""Group commit: one call under way per lane, everybody gets their own verdict, nobody is left waiting."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from quizcast.errors import (
+    AlreadyAnswered,
+    Overloaded,
+    QuizcastError,
+    RedisUnavailable,
+    TooManyJoins,
+    Unavailable,
+)
+from quizcast.intake import Intake
+from quizcast.live.submissions import AnswerTry, JoinTry, Taken, Welcome
+
+
+class FakeSubmissions:
+    """Records the groups; `verdicts` decides, and `gate` holds every call back until it is set."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[Any]] = []
+        self.under_way: dict[int, int] = {}
+        self.most_under_way = 0
+        self.gate: asyncio.Event | None = None
+        self.fault: Exception | None = None
+        self.refused: dict[str, QuizcastError] = {}
+        self.complete: list[tuple[str, int]] = []
+        self.short = 0
+
+    async def take_answers(
+        self, shard: int, tries: Sequence[AnswerTry]
+    ) -> tuple[list[Taken | QuizcastError], list[tuple[str, int]]]:
+        await self._call(shard, tries)
+        verdicts = [
+            self.refused.get(one.participant_id) or Taken(received_at=int(one.answer), duplicate=False) for one in tries
+        ]
+        return verdicts[: len(verdicts) - self.short], self.complete
+
+    async def take_joins(self, shard: int, tries: Sequence[JoinTry]) -> list[Welcome | QuizcastError]:
+        await self._call(shard, tries)
+        return [Welcome(nickname=one.nickname, again=False) for one in tries]
+
+    async def _call(self, shard: int, tries: Sequence[Any]) -> None:
+        self.groups.append(list(tries))
+        self.under_way[shard] = self.under_way.get(shard, 0) + 1
+        self.most_under_way = max(self.most_under_way, *self.under_way.values())
+        try:
+            await asyncio.sleep(0)
+            if self.gate is not None:
+                await self.gate.wait()
+            if self.fault is not None:
+                raise self.fault
+        finally:
+            self.under_way[shard] -= 1
+
+
+def intake_on(submissions: FakeSubmissions, **changes: Any) -> tuple[Intake, list[int], list[tuple[str, int]]]:
+    rung: list[int] = []
+    complete: list[tuple[str, int]] = []
+    options: dict[str, Any] = {
+        "shard_of": lambda game_id: int(game_id[-1]),
+        "shards": 2,
+        "pending_max": 1000,
+        "group_max": 64,
+        "joins_per_second": 10_000,
+        "ring": rung.append,
+        "complete": lambda game_id, question: complete.append((game_id, question)),
+    }
+    return Intake(submissions, **{**options, **changes}), rung, complete  # type: ignore[arg-type]
+
+
+def answer(number: int, game_id: str = "g0") -> AnswerTry:
+    return AnswerTry(game_id, 0, f"p{number}", b"%d" % number)
+
+
+async def turns(count: int = 5) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_everybody_gets_their_own_verdict() -> None:
+    submissions = FakeSubmissions()
+    submissions.refused = {"p7": AlreadyAnswered(), "p9": AlreadyAnswered()}
+    intake, _, _ = intake_on(submissions)
+    outcomes = await asyncio.gather(*(intake.answer(answer(number)) for number in range(200)), return_exceptions=True)
+    for number, one in enumerate(outcomes):
+        if number in (7, 9):
+            assert isinstance(one, AlreadyAnswered)
+        else:
+            assert one == Taken(received_at=number, duplicate=False)
+
+
+async def test_what_arrives_during_a_round_trip_rides_together_in_the_next() -> None:
+    submissions = FakeSubmissions()
+    submissions.gate = asyncio.Event()
+    intake, _, _ = intake_on(submissions)
+    tasks = [asyncio.create_task(intake.answer(answer(0)))]
+    await turns()
+    tasks += [asyncio.create_task(intake.answer(answer(number))) for number in range(1, 31)]
+    await turns()
+    assert [len(group) for group in submissions.groups] == [1]
+    submissions.gate.set()
+    await asyncio.gather(*tasks)
+    assert [len(group) for group in submissions.groups] == [1, 30]
+
+
+async def test_a_lane_has_one_call_under_way_and_groups_have_a_size() -> None:
+    submissions = FakeSubmissions()
+    intake, _, _ = intake_on(submissions, group_max=10)
+    await asyncio.gather(*(intake.answer(answer(number)) for number in range(95)))
+    assert submissions.most_under_way == 1
+    assert [len(group) for group in submissions.groups] == [10] * 9 + [5]
+    order = [one.participant_id for group in submissions.groups for one in group]
+    assert order == [f"p{number}" for number in range(95)]
+
+
+async def test_lanes_do_not_wait_for_each_other() -> None:
+    submissions = FakeSubmissions()
+    submissions.gate = asyncio.Event()
+    intake, _, _ = intake_on(submissions)
+    tasks = [asyncio.create_task(intake.answer(answer(number, f"g{number % 2}"))) for number in range(4)]
+    tasks.append(asyncio.create_task(intake.join(JoinTry("g0", "p", "Ada", "ada"))))  # type: ignore[arg-type]
+    await turns()
+    assert len(submissions.groups) == 3
+    submissions.gate.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_too_many_waiting_are_refused_at_once() -> None:
+    submissions = FakeSubmissions()
+    submissions.gate = asyncio.Event()
+    intake, _, _ = intake_on(submissions, pending_max=5)
+    tasks = [asyncio.create_task(intake.answer(answer(0)))]
+    await turns()
+    tasks += [asyncio.create_task(intake.answer(answer(number))) for number in range(1, 6)]
+    await turns()
+    with pytest.raises(Overloaded) as refused:
+        await intake.answer(answer(6))
+    assert refused.value.retry_after_s
+    submissions.gate.set()
+    assert len(await asyncio.gather(*tasks)) == 6
+    assert await intake.answer(answer(7)) == Taken(7, False)
+
+
+async def test_when_redis_is_away_everybody_is_told_and_the_lane_goes_on() -> None:
+    submissions = FakeSubmissions()
+    submissions.fault = RedisUnavailable()
+    intake, rung, _ = intake_on(submissions)
+    outcomes = await asyncio.gather(*(intake.answer(answer(number)) for number in range(20)), return_exceptions=True)
+    assert {type(one) for one in outcomes} == {RedisUnavailable}
+    assert rung == []
+    submissions.fault = None
+    assert await intake.answer(answer(3)) == Taken(3, False)
+
+
+async def test_a_client_that_goes_away_disturbs_nobody_and_its_answer_stands() -> None:
+    submissions = FakeSubmissions()
+    submissions.gate = asyncio.Event()
+    intake, _, _ = intake_on(submissions)
+    tasks = [asyncio.create_task(intake.answer(answer(number))) for number in range(10)]
+    await turns()
+    for task in tasks[::2]:
+        task.cancel()
+    await turns()
+    submissions.gate.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert outcomes[1::2] == [Taken(number, False) for number in range(1, 10, 2)]
+    assert all(isinstance(one, asyncio.CancelledError) for one in outcomes[::2])
+    assert len(submissions.groups[0]) == 10
+
+
+async def test_an_unexpected_fault_leaves_nobody_waiting() -> None:
+    submissions = FakeSubmissions()
+    submissions.fault = ZeroDivisionError()
+    intake, _, _ = intake_on(submissions, group_max=4)
+    async with asyncio.timeout(1):
+        outcomes = await asyncio.gather(
+            *(intake.answer(answer(number)) for number in range(10)), return_exceptions=True
+        )
+    assert {type(one) for one in outcomes} == {Unavailable}
+    submissions.fault = None
+    assert await intake.answer(answer(1)) == Taken(1, False)
+
+
+async def test_a_script_that_forgets_a_verdict_leaves_nobody_waiting() -> None:
+    submissions = FakeSubmissions()
+    submissions.short = 1
+    intake, _, _ = intake_on(submissions)
+    async with asyncio.timeout(1):
+        outcomes = await asyncio.gather(*(intake.answer(answer(number)) for number in range(5)), return_exceptions=True)
+    assert {type(one) for one in outcomes} == {Unavailable}
+
+
+async def test_every_group_rings_for_the_flush_and_tells_what_is_complete() -> None:
+    submissions = FakeSubmissions()
+    submissions.complete = [("g1", 3)]
+    intake, rung, complete = intake_on(submissions)
+    await intake.answer(answer(1, "g1"))
+    await intake.join(JoinTry("g0", "p", "Ada", "ada"))
+    assert rung == [1, 0]
+    assert complete == [("g1", 3)]
+
+
+async def test_a_flood_of_joins_is_slowed_before_it_reaches_the_queue() -> None:
+    submissions = FakeSubmissions()
+    intake, _, _ = intake_on(submissions, joins_per_second=20)
+    joins = [intake.join(JoinTry("g0", f"p{number}", f"n{number}", f"n{number}")) for number in range(50)]
+    outcomes = await asyncio.gather(*joins, return_exceptions=True)
+    assert sum(isinstance(one, Welcome) for one in outcomes) in (20, 21)
+    refused = [one for one in outcomes if isinstance(one, TooManyJoins)]
+    assert refused[0].retry_after_s
+    await asyncio.sleep(0.11)
+    assert isinstance(await intake.join(JoinTry("g0", "late", "late", "late")), Welcome)
