@@ -88,9 +88,10 @@ class Keyring:
         self._keys = {key.kid: key for key in keys}
         if not keys or len(self._keys) != len(keys) or not all(self._keys):
             raise SettingsInvalid("QUIZCAST_KEYS needs one or more `kid:secret`, each kid once")
-        for key in keys:
+        for place, key in enumerate(keys, start=1):
             if len(key.secret.encode()) < SECRET_MIN:
-                raise SettingsInvalid(f"the secret of key {key.kid!r} is too short; use {SECRET_MIN} bytes or more")
+                # By its place: where the colon is missing, what looks like the kid is the secret.
+                raise SettingsInvalid(f"key {place} needs the form `kid:secret`, with {SECRET_MIN} bytes of secret")
         self.first = keys[0]
 
     @classmethod
@@ -113,6 +114,8 @@ def _key_file(folder: Path) -> list[str]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
             _make_key_file(path)
+        if path.stat().st_mode & 0o077:
+            raise SettingsInvalid(f"others can read the key file {path}; run chmod 600 on it, or replace it")
         return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
     except OSError as error:
         raise SettingsInvalid(f"the key file {path}: {error.strerror}; set QUIZCAST_KEYS or mend it") from error

@@ -79,11 +79,12 @@ CREATE TABLE participants (
 
 -- No foreign key to participants, on purpose. Two workers may hold a join and its answer in different batches, and the
 -- answer may come first: refusing it would lose what was acknowledged. Reports leave out answers whose join is missing.
+-- `json` keeps the text as it was acknowledged; `jsonb` would write the number 1e300 out in digits.
 CREATE TABLE answers (
   game_id text COLLATE "C" NOT NULL REFERENCES games ON DELETE CASCADE,
   question integer NOT NULL,
   participant_id text COLLATE "C" NOT NULL,
-  answer jsonb NOT NULL CHECK (jsonb_typeof(answer) IN ('boolean', 'number', 'string', 'array')),
+  answer json NOT NULL CHECK (json_typeof(answer) IN ('boolean', 'number', 'string', 'array')),
   received_at bigint NOT NULL,
   PRIMARY KEY (game_id, question, participant_id)
 );
