@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
-import xlsxwriter  # type: ignore[import-untyped]
 
 from quizcast.domain.quiz import Shuffle
 from quizcast.formats.cells import neutral, runs
@@ -50,6 +49,8 @@ def results_xlsx(results: Results, offered: Offered) -> bytes:
 
     Ten thousand participants take seconds: not for the event loop.
     """
+    import xlsxwriter  # type: ignore[import-untyped]  # here: a fifth of a second at every start, for a rare download
+
     out = io.BytesIO()
     options = {
         "in_memory": True,
@@ -167,7 +168,7 @@ def _csv_cell(cell: Cell) -> str:
 class _Sheets:
     """Writes tables into a workbook, going on in `Answers 2` where one sheet is full."""
 
-    def __init__(self, book: xlsxwriter.Workbook) -> None:
+    def __init__(self, book: Any) -> None:  # an xlsxwriter.Workbook
         self._book = book
         self._bold = book.add_format({"bold": True})
         self._quoted = book.add_format({"quote_prefix": True})
