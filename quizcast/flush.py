@@ -157,12 +157,18 @@ async def _store(rows: Rows, db: Database, shard: int, batch: list[Entry], *, re
     return len(stored)
 
 
+class _Worker(SimpleWorker):
+    """In this process, not in a fork per job: a flush is idempotent, and a fork is most of a short one's cost."""
+
+    def procline(self, message: str) -> None:
+        """Leave the process its title: rq would write its own over what `ps` is to show."""
+
+
 def run_worker(settings: Settings) -> None:
     """Work off flushes until SIGTERM, which lets the job at hand come to its end."""
     threading.Thread(target=_sweep_for_ever, args=(settings,), name="sweep", daemon=True).start()
     connection = Redis.from_url(settings.queue_url or settings.redis_url)
-    # In this process, not in a fork per job: a flush is idempotent, and starting one is most of a short one's cost.
-    SimpleWorker([Queue(QUEUE, connection=connection)], connection=connection).work(logging_level="WARNING")
+    _Worker([Queue(QUEUE, connection=connection)], connection=connection).work(logging_level="WARNING")
 
 
 def _sweep_for_ever(settings: Settings) -> None:
