@@ -1,12 +1,12 @@
 """Games as they are kept: created, listed, and all that was answered in them; inside `store`."""
 
-from collections import defaultdict
+import asyncio
 
 import msgspec
 from psycopg import errors
 
 from quizcast.domain.game import Game, GameOptions, Phase
-from quizcast.domain.quiz import QuizContent, Shuffle
+from quizcast.domain.quiz import QuizContent
 from quizcast.domain.report import Line, Member, Record, asked, ranking
 from quizcast.domain.scoring import Given, Opening
 from quizcast.errors import GameUnknown, QuizUnknown
@@ -18,7 +18,7 @@ _encode = msgspec.json.Encoder().encode
 _decode_quiz = msgspec.json.Decoder(QuizContent).decode
 _decode_options = msgspec.json.Decoder(GameOptions).decode
 _decode_openings = msgspec.json.Decoder(tuple[Opening, ...]).decode
-_decode_answer = msgspec.json.Decoder(bool | int | float | str | Shuffle).decode
+_decode_answers = msgspec.json.Decoder(dict[str, Given]).decode
 
 
 class StoredGame(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,10 +124,10 @@ async def load_results(conn: Connection, game_id: str) -> Record:
     if row is None:
         raise GameUnknown()
     stored = (await _games(conn, [game_id]))[0]
-    answers: defaultdict[int, dict[str, Given]] = defaultdict(dict)
-    async with await conn.execute(query("answers_of_game"), {"game_id": game_id}) as given:
-        async for question, participant_id, answer, received_at in given:
-            answers[question][participant_id] = Given(_decode_answer(answer), received_at)
+    answers: dict[int, dict[str, Given]] = {}
+    for question, text in await (await conn.execute(query("answers_of_game"), {"game_id": game_id})).fetchall():
+        answers[question] = _decode_answers(text)
+        await asyncio.sleep(0)  # a large hall's answers to one question take milliseconds; others run in between
     return Record(
         quiz=_decode_quiz(row[0]),
         rules=stored.game.options,

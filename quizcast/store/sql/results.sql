@@ -41,5 +41,7 @@ WHERE game_id = %(game_id)s AND number > 0 AND (removed_at IS NULL OR removed_at
 ORDER BY number;
 
 -- name: answers_of_game
--- params game_id; returns question, participant_id, answer (JSON text), received_at
-SELECT question, participant_id, answer::text, received_at FROM answers WHERE game_id = %(game_id)s;
+-- params game_id; returns question, answers (JSON text: participant → [answer, received_at], the earliest first)
+SELECT question,
+       json_object_agg(participant_id, json_build_array(answer, received_at) ORDER BY received_at, participant_id)::text
+FROM answers WHERE game_id = %(game_id)s GROUP BY question;
