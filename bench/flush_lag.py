@@ -8,6 +8,7 @@ travel in order, so that is what happens to within a batch.
 import asyncio
 import time
 from collections.abc import Sequence
+from typing import LiteralString
 
 import msgspec
 import psycopg
@@ -18,8 +19,10 @@ from quizcast.simulate import Address, Host
 from quizcast.simulate.calls import Connection
 from quizcast.simulate.client import with_body
 
-POLL_S = 0.02
+POLL_S = 0.05
 SETTLE_S = 20.0
+COUNT_ANSWERS = "SELECT count(*) FROM answers WHERE game_id = %s"
+COUNT_PARTICIPANTS = "SELECT count(*) FROM participants WHERE game_id = %s"
 
 
 class Lag(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +65,8 @@ async def measure(url: str, settings: Settings, *, per_second: int, seconds: int
                 refused += 1
 
     counted: list[tuple[float, int]] = []
-    watching = asyncio.create_task(_count(settings, game.id, people, counted))
+    await asyncio.wait_for(_count(settings, COUNT_PARTICIPANTS, game.id, people, []), SETTLE_S)
+    watching = asyncio.create_task(_count(settings, COUNT_ANSWERS, game.id, people, counted))
     began = time.monotonic() + 0.5
     plan = [(place / per_second, request) for place, request in enumerate(answers)]
     lines = [Connection(address) for _ in range(connections)]
@@ -106,10 +110,12 @@ def _request(address: Address, game_id: str, token: str) -> bytes:
     return with_body(head, b'{"question":0,"answer":7}')
 
 
-async def _count(settings: Settings, game_id: str, expected: int, counted: list[tuple[float, int]]) -> None:
+async def _count(
+    settings: Settings, query: LiteralString, game_id: str, expected: int, counted: list[tuple[float, int]]
+) -> None:
     async with await psycopg.AsyncConnection.connect(settings.database_url, autocommit=True) as conn:
         while not counted or counted[-1][1] < expected:
-            cursor = await conn.execute("SELECT count(*) FROM answers WHERE game_id = %s", (game_id,))
+            cursor = await conn.execute(query, (game_id,))
             row = await cursor.fetchone()
             counted.append((time.monotonic(), row[0] if row else 0))
             await asyncio.sleep(POLL_S)

@@ -36,6 +36,7 @@ from quizcast.wire.rows import Entry
 
 QUEUE = "quizcast-flush"
 JOB_TIMEOUT_S = 60
+FAILED_KEPT_S = 3600
 RUN_MAX_S = 1.0  # then the worker is another shard's turn
 GATHER_S = 0.1  # between small batches: ten commits a second instead of a thousand
 IDLE_MS = 100  # with nothing new for so long, the job ends
@@ -85,15 +86,9 @@ class Bell:
             del self._tasks[shard]
 
     def _enqueue(self, shard: int) -> None:
-        # A fixed id, so that a job which is asked for twice is still one job.
-        self._queue.enqueue(
-            flush_shard,
-            shard,
-            job_id=f"flush-{shard}",
-            job_timeout=JOB_TIMEOUT_S,
-            result_ttl=0,
-            failure_ttl=3600,
-        )
+        # An id of its own for each: rq deletes a finished job by its id, and with a fixed one that would be the next
+        # job's, asked for a moment before. That there is only one at a time is seen to by the ring.
+        self._queue.enqueue(flush_shard, shard, job_timeout=JOB_TIMEOUT_S, result_ttl=0, failure_ttl=FAILED_KEPT_S)
 
 
 def flush_shard(shard: int) -> int:
