@@ -326,5 +326,5 @@ def parse_message(raw: bytes) -> Message | None:
         return Message(name.decode(), data)
     if head.startswith(b"@"):
         return Message(name.decode(), data, None, head[1:].decode())
-    position = parse_position(head.decode())
+    position = parse_position(head.decode("ascii", "replace"))
     return Message(name.decode(), data, position) if position else None
