@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from importlib import resources
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -281,7 +282,7 @@ async def test_what_belongs_to_a_host_goes_with_the_account(db: Database, game: 
 
 
 async def test_reads_go_to_the_replica_and_writes_to_the_primary(settings: Settings, empty_database_url: str) -> None:
-    async with _opened(settings, empty_database_url) as db:
+    async with _opened(settings, replica_urls=(empty_database_url,)) as db:
         primary, replica = settings.database_url, empty_database_url
         async with db.write() as conn:
             assert f"/{conn.info.dbname}?" in primary
@@ -291,7 +292,7 @@ async def test_reads_go_to_the_replica_and_writes_to_the_primary(settings: Setti
 
 async def test_reads_fall_back_to_the_primary_when_the_replica_is_away(settings: Settings, tmp_path: Path) -> None:
     nowhere = f"postgresql://quizcast@/quizcast?host={quote(str(tmp_path), safe='')}"
-    async with _opened(settings, nowhere) as db:
+    async with _opened(settings, replica_urls=(nowhere,)) as db:
         began = asyncio.get_running_loop().time()
         for _ in range(5):
             async with db.read() as conn:
@@ -299,14 +300,13 @@ async def test_reads_fall_back_to_the_primary_when_the_replica_is_away(settings:
         assert asyncio.get_running_loop().time() - began < 2  # only the first waits for it
 
 
-async def test_a_read_cannot_write_and_a_connection_remembers_nothing(db: Database, host: accounts.Host) -> None:
-    async with db.write() as conn:
-        await conn.execute("SELECT 1")
-    with pytest.raises(Exception, match="read-only"):
-        async with db.read() as conn:
+async def test_a_read_cannot_write_and_a_connection_remembers_nothing(settings: Settings) -> None:
+    async with _opened(settings, db_pool_max=1) as db:
+        with pytest.raises(Exception, match="read-only"):
+            async with db.read() as conn:
+                await conn.execute("DELETE FROM hosts")
+        async with db.write() as conn:
             await conn.execute("DELETE FROM hosts")
-    async with db.write() as conn:
-        await conn.execute("DELETE FROM hosts")
 
 
 async def test_a_transaction_that_fails_leaves_nothing(db: Database) -> None:
@@ -336,36 +336,29 @@ async def test_without_postgres_the_answer_is_unavailable_and_soon(settings: Set
 
 
 async def test_who_would_have_to_wait_in_too_long_a_queue_is_told_at_once(settings: Settings) -> None:
-    db = Database(msgspec.structs.replace(settings, db_pool_max=1, db_pool_waiting_max=2))
-    await db.open()
-    release = asyncio.Event()
-
-    async def hold() -> None:
+    async def wait(db: Database) -> None:
         async with db.write():
-            await release.wait()
+            pass
 
-    async with db.write():
-        holders = [asyncio.create_task(hold()) for _ in range(2)]
-        await asyncio.sleep(0.1)
-        began = asyncio.get_running_loop().time()
-        with pytest.raises(PostgresUnavailable):
-            async with db.write():
-                pass
-        assert asyncio.get_running_loop().time() - began < 0.5
-    release.set()
-    await asyncio.gather(*holders)
-    await db.close()
+    async with _opened(settings, db_pool_max=1, db_pool_waiting_max=2) as db:
+        async with db.write():
+            waiting = [asyncio.create_task(wait(db)) for _ in range(2)]
+            await asyncio.sleep(0.1)
+            began = asyncio.get_running_loop().time()
+            with pytest.raises(PostgresUnavailable):
+                await wait(db)
+            assert asyncio.get_running_loop().time() - began < 0.5
+        await asyncio.gather(*waiting)
 
 
-async def test_connections_that_died_with_the_server_meet_no_request(
-    settings: Settings, db: Database, host: accounts.Host
-) -> None:
-    async with db.write() as conn:
-        doomed = conn.info.backend_pid
-    async with await AsyncConnection.connect(settings.database_url, autocommit=True) as other:
-        await other.execute("SELECT pg_terminate_backend(%s)", [doomed])
-    async with db.read() as conn:
-        assert await accounts.host_by_id(conn, host.id) == host
+async def test_connections_that_died_with_the_server_meet_no_request(settings: Settings) -> None:
+    async with _opened(settings, db_pool_max=1) as db:
+        async with db.write() as conn:
+            doomed = conn.info.backend_pid
+        async with await AsyncConnection.connect(settings.database_url, autocommit=True) as other:
+            await other.execute("SELECT pg_terminate_backend(%s, 5000)", [doomed])  # and wait until it has ended
+        async with db.read() as conn:
+            assert conn.info.backend_pid != doomed
 
 
 async def test_a_connection_lost_on_the_way_is_unavailable(db: Database) -> None:
@@ -394,11 +387,13 @@ def test_every_named_query_is_used_and_every_used_name_is_there() -> None:
 
 
 @contextlib.asynccontextmanager
-async def _opened(settings: Settings, replica: str) -> AsyncIterator[Database]:
-    db = Database(msgspec.structs.replace(settings, replica_urls=(replica,)))
+async def _opened(settings: Settings, **changes: Any) -> AsyncIterator[Database]:
+    db = Database(msgspec.structs.replace(settings, **changes))
     await db.open()
-    yield db
-    await db.close()
+    try:
+        yield db
+    finally:
+        await db.close()
 
 
 async def _count(db: Database, table: str) -> int:
