@@ -84,9 +84,10 @@ class Conductor:
             after, facts = step(before.game, quiz, command, before.now, key)
             if after == before.game:
                 return after
-            if not await self._ready(before, facts):
+            certain = await self._sealed(before, facts)
+            if certain is None:
                 continue
-            told = [await self._told(before, quiz, fact) for fact in facts]
+            told = [await self._told(before, quiz, fact) for fact in certain]
             if await self._games.advance(before, after, told, _rows(after, facts)):
                 if any(isinstance(fact, Opened | Finished) for fact in facts):
                     await self._games.keep(after)
@@ -105,16 +106,24 @@ class Conductor:
         finally:
             self._closing.discard((game_id, question))
 
-    async def _ready(self, before: LiveGame, facts: Sequence[Fact]) -> bool:
-        """Seal the question that is about to close: from here on no answer can slip in behind the scoring."""
+    async def _sealed(self, before: LiveGame, facts: Sequence[Fact]) -> Sequence[Fact] | None:
+        """Seal the question that is about to close: from here on no answer can slip in behind the scoring.
+
+        The facts, with the reason that came first: whoever takes over from a dead process tells that one's. None
+        when the host's question is open no more; raises `_NotYet` when another reason does not hold.
+        """
+        done: list[Fact] = []
         for fact in facts:
-            if isinstance(fact, Closed) and not await self._games.seal(
-                before.game.id, fact.opening.question, fact.reason
-            ):
-                if fact.reason is not CloseReason.HOST:
+            if isinstance(fact, Closed):
+                reason = await self._games.seal(before.game.id, fact.opening.question, fact.reason)
+                if reason is None and fact.reason is CloseReason.HOST:
+                    return None
+                if reason is None:
                     raise _NotYet
-                return False
-        return True
+                done.append(msgspec.structs.replace(fact, reason=reason))
+            else:
+                done.append(fact)
+        return done
 
     async def _told(self, before: LiveGame, quiz: QuizContent, fact: Fact) -> events.Kept:
         game = before.game

@@ -78,8 +78,14 @@ class Games:
         raise Unavailable("no PIN is free; end some games", retry_after_s=60)
 
     async def release_pin(self, pin: str) -> None:
-        """Give back the PIN of a game that was not created after all."""
+        """Give back a PIN that no game needs after all."""
         await self._live.do("release_pin", self._live.client.delete(self._keys.pin(pin)))
+
+    async def discard(self, game: Game) -> None:
+        """Undo `claim_pin` and `create`: the game is not to be after all."""
+        await self.release_pin(game.pin)
+        keys = self._keys.game(game.id), self._keys.quiz(game.id)
+        await self._live.do("discard", self._live.client.delete(*keys))
 
     async def keep(self, game: Game) -> None:
         """Let what a game needs to go on live as long as the game; and its PIN not for long after its end."""
@@ -190,8 +196,11 @@ class Games:
         )
         return bool(reply[0])
 
-    async def seal(self, game_id: str, question: int, reason: CloseReason) -> bool:
-        """Take no more answers to the open question; False when the reason does not hold, or it is not open."""
+    async def seal(self, game_id: str, question: int, reason: CloseReason) -> CloseReason | None:
+        """Take no more answers to the open question; for which reason it was sealed first.
+
+        None when this reason does not hold, or the question is not open.
+        """
         keys = self._keys
         sealed = await self._live.script(
             "seal",
@@ -203,7 +212,7 @@ class Games:
             ],
             [game_id, question, reason.value, TAKEOVER_MS],
         )
-        return bool(sealed)
+        return CloseReason(sealed.decode()) if sealed else None
 
     async def people(self, game_id: str) -> dict[str, Person]:
         """Everybody who takes part, in the order of joining."""

@@ -49,8 +49,8 @@ class Keys:
     def game(self, game_id: str) -> str:
         """Hash: `state` (MessagePack Game), `revision`, `epoch`, `offset`, and what the scripts check.
 
-        Those are `phase`, `question`, `opens_at`, `until`, `sealed`, `shut`, `max`, `joins`, `scored` (index of the
-        question scored last), and `event:*`, the data of the latest event of each kind for snapshots.
+        Those are `phase`, `question`, `opens_at`, `until`, `sealed`, `sealed_for`, `shut`, `max`, `joins`, `scored`
+        (index of the question scored last), and `event:*`, the data of the latest event of each kind for snapshots.
         """
         return self._of(game_id, "game")
 

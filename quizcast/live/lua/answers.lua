@@ -28,14 +28,16 @@ for key = 2, #KEYS, 6 do
     local participant, answer, row = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2]
     arg = arg + 3
     local code, at = refusal, stamp
-    -- A retry of an acknowledged answer gets its promise repeated, even after the bell.
     local known = redis.call('HGET', KEYS[key + 1], participant)
-    if known then
+    if refusal == 6 then
+      code = 6
+    elseif redis.call('HEXISTS', KEYS[key + 2], participant) == 0 then
+      code = 5  -- also for somebody who answered before they were kicked
+    elseif known then
+      -- A retry of an acknowledged answer gets its promise repeated, even after the bell.
       local colon = string.find(known, ':', 1, true)
       at = string.sub(known, 1, colon - 1)
       if string.sub(known, colon + 1) == answer then code = 1 else code = refusal or 2 end
-    elseif redis.call('HEXISTS', KEYS[key + 2], participant) == 0 then
-      code = refusal == 6 and 6 or 5
     elseif not refusal then
       redis.call('HSET', KEYS[key + 1], participant, stamp .. ':' .. answer)
       redis.call('XADD', KEYS[1], '*', 'row', row, 'at', stamp)

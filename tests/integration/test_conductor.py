@@ -1,0 +1,447 @@
+"""Whole games on a real server without HTTP: conductor, intake, deadlines, and processes that compete or die."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from quizcast.conductor import Conductor, join_try
+from quizcast.domain import scoring
+from quizcast.domain.game import Close, CloseReason, Finish, Game, Lock, Open, Phase, ShowLeaderboard
+from quizcast.domain.quiz import Order, Poll, QuizContent
+from quizcast.domain.scoring import Tally, outcome
+from quizcast.errors import (
+    AnswerInvalid,
+    GameUnknown,
+    OutOfPhase,
+    ParticipantUnknown,
+    PinUnknown,
+    QuestionNotOpen,
+    QuizcastError,
+)
+from quizcast.intake import Intake
+from quizcast.live.games import Games
+from quizcast.live.log import RedisLog
+from quizcast.live.presence import Presence
+from quizcast.live.redis import Live
+from quizcast.live.submissions import Submissions, Taken
+from quizcast.settings import Settings
+from quizcast.wire.events import History, Message, Position
+from quizcast.wire.rows import OpeningRow, PhaseRow, decode_row
+from tests.integration.live_game import FOUR, OPTIONS, new_game, now
+
+HOST = CloseReason.HOST
+
+
+class Process:
+    """What one web process has of a game, without its HTTP and its streams."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.live = Live(settings)
+        self.games = Games(self.live)
+        self.conductor = Conductor(self.games)
+        self.presence = Presence(self.live, self.conductor.everybody_answered)
+        self.intake = Intake(
+            Submissions(self.live),
+            shard_of=self.live.keys.shard_of,
+            shards=settings.shards,
+            pending_max=1000,
+            group_max=100,
+            joins_per_second=10_000,
+            ring=lambda _: None,
+            complete=self.conductor.everybody_answered,
+        )
+        self._watch: asyncio.Task[None] | None = None
+
+    def watch(self) -> None:
+        self._watch = asyncio.create_task(self.conductor.watch(self.presence))
+
+    async def stop(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        await self.conductor.stop()
+        await self.live.close()
+
+    async def join(self, game: Game, *names: str) -> None:
+        await asyncio.gather(*(self.intake.join(join_try(game.id, f"p-{name}", name)) for name in names))
+
+    async def answer(self, game: Game, question: int, answers: dict[str, Any]) -> list[Taken]:
+        tries = [
+            await self.conductor.answer_try(game.id, f"p-{name}", question, answer) for name, answer in answers.items()
+        ]
+        return list(await asyncio.gather(*(self.intake.answer(one) for one in tries)))
+
+    async def events(self, game: Game) -> list[Message]:
+        history = await RedisLog(self.live).since(game.id, Position(game.created_at, 0))
+        assert isinstance(history, History)
+        return history.messages
+
+    async def closed(self, game: Game, count: int = 1, timeout_s: float = 4.0) -> list[dict[str, Any]]:
+        """The data of the first `count` closed events, waited for."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                found = [msgspec.json.decode(one.data) for one in await self.events(game) if one.name == "closed"]
+                if len(found) >= count:
+                    return found
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def processes(redis_url: str, redis_prefix: str) -> AsyncIterator[Sequence[Process]]:
+    """Two web processes on one Redis."""
+    settings = Settings(redis_url=redis_url, key_prefix=redis_prefix)
+    both = [Process(settings), Process(settings)]
+    yield both
+    for process in both:
+        await process.stop()
+
+
+@pytest.fixture
+def process(processes: Sequence[Process]) -> Process:
+    return processes[0]
+
+
+async def play(process: Process, game: Game, answers: dict[str, Any]) -> None:
+    """Open the next question, take answers, close it as the host."""
+    after = await process.conductor.command(game.id, Open())
+    assert after.question_index is not None
+    await process.answer(game, after.question_index, answers)
+    await process.conductor.command(game.id, Close(reason=HOST))
+
+
+async def test_a_whole_game_is_told_in_order_and_scored(process: Process) -> None:
+    game = await new_game(process.live, options=msgspec.structs.replace(OPTIONS, close_when_all_answered=False))
+    await process.join(game, "Ada", "Bob", "Cyd")
+    await play(process, game, {"Ada": 1, "Bob": 1, "Cyd": 0})
+    await process.conductor.command(game.id, ShowLeaderboard(limit=2))
+    await play(process, game, {"Ada": 1, "Bob": 3})
+    await play(process, game, {"Ada": 1, "Cyd": 1})
+    over = await process.conductor.command(game.id, Finish())
+    assert over.phase is Phase.FINISHED
+    told = await process.events(game)
+    assert [one.name for one in told] == [
+        *("question", "closed", "leaderboard"),
+        *("question", "closed", "question", "closed", "finished"),
+    ]
+    first = msgspec.json.decode(told[1].data)
+    assert (first["correct"], first["counts"], first["reason"]) == (1, [1, 2, 0, 0], "host")
+    assert len(msgspec.json.decode(told[2].data)["top"]) == 2
+    podium = msgspec.json.decode(told[-1].data)
+    assert podium["questions"] == 3
+    assert podium["participants"] == 3
+    assert [place["participant_id"] for place in podium["top"]] == ["p-Ada", "p-Bob", "p-Cyd"]
+    assert [place["rank"] for place in podium["top"]] == sorted(place["rank"] for place in podium["top"])
+    standings = await process.games.standings(game.id, 2)
+    assert standings["p-Ada"].streak == 3
+    assert standings["p-Bob"].streak == 0
+    assert standings["p-Cyd"].streak == 1
+    rows = await process.live.client.xrange(process.live.keys.rows(process.live.keys.shard_of(game.id)))
+    stored = [decode_row(fields[b"row"]) for _, fields in rows]
+    assert [row.opening.question for row in stored if isinstance(row, OpeningRow)] == [0, 1, 2]
+    phases = [row.phase.value for row in stored if isinstance(row, PhaseRow)]
+    assert phases == ["question", "closed"] * 3 + ["finished"]
+
+
+async def test_standings_equal_a_fresh_fold_over_the_stored_answers(process: Process) -> None:
+    order = Order(prompt="in order?", items=("a", "b", "c"))
+    questions = (FOUR, msgspec.structs.replace(FOUR, points=0), order, FOUR)
+    game = await new_game(process.live, *questions, options=msgspec.structs.replace(OPTIONS, lead_ms=0))
+    names = [f"player {letter}" for letter in "abcdefgh"]
+    await process.join(game, *names)
+    openings = []
+    for index, question in enumerate(questions):
+        after = await process.conductor.command(game.id, Open(chance=0.6))
+        openings.append(after.opening)
+        kind_of = [[0, 2, 1], [2, 1, 0], [1, 2, 0]] if question is order else [0, 1, 1, 2]
+        answers = {name: kind_of[(place + index) % len(kind_of)] for place, name in enumerate(names) if place != index}
+        await process.answer(game, index, answers)
+        await asyncio.sleep(0.02)
+        await process.conductor.command(game.id, Close(reason=HOST))
+    people = await process.games.people(game.id)
+    fold = {pid: Tally() for pid in people}
+    for index, (question, opening) in enumerate(zip(questions, openings, strict=True)):
+        assert opening is not None
+        answers_then = await process.games.answers(game.id, index)
+        standings = await process.games.standings(game.id, index)
+        for pid in people:
+            fresh = outcome(question, opening, game.options, fold[pid], answers_then.get(pid))
+            fold[pid] = Tally(fresh.score, fresh.streak)
+            assert (standings[pid].points, standings[pid].score, standings[pid].streak, standings[pid].correct) == (
+                *(fresh.points, fresh.score, fresh.streak, fresh.correct),
+            )
+        ranks = {pid: rank for rank, pid in scoring.ranked({pid: one.score for pid, one in fold.items()}, people)}
+        assert {pid: one.rank for pid, one in standings.items()} == ranks
+    assert max(one.score for one in fold.values()) > 1000
+
+
+# ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def short_question(process: Process, game: Game, time_limit_ms: int = 300) -> Game:
+    return await process.conductor.command(game.id, Open(time_limit_ms=time_limit_ms))
+
+
+async def test_deadlines_are_met_by_any_process_and_every_question_closes_once(processes: Sequence[Process]) -> None:
+    one, two = processes
+    one.watch()
+    two.watch()
+    games = [await new_game(one.live, options=msgspec.structs.replace(OPTIONS, grace_ms=100)) for _ in range(5)]
+    late = []
+    for number, game in enumerate(games):
+        await one.join(game, "Ada")
+        await short_question(processes[number % 2], game, 200 + 150 * number)
+    for game in games:
+        (told,) = await one.closed(game)
+        opened = (await one.games.load(game.id)).game
+        late.append(told["server_now_at"] - opened.accepts_until)
+        assert told["reason"] == "time"
+    assert all(0 < one_late < 400 for one_late in late), late
+    await asyncio.sleep(0.3)
+    for game in games:
+        assert len(await one.closed(game)) == 1
+        assert await one.live.client.zscore(one.live.keys.due(one.live.keys.shard_of(game.id)), game.id) is None
+
+
+async def test_everybody_has_answered_closes_at_once_wherever_the_answers_came_in(processes: Sequence[Process]) -> None:
+    one, two = processes
+    game = await new_game(one.live)
+    await one.join(game, "Ada", "Bob", "Cyd", "Dan")
+    await short_question(one, game, 60_000)
+    await asyncio.gather(one.answer(game, 0, {"Ada": 1, "Bob": 1}), two.answer(game, 0, {"Cyd": 1, "Dan": 0}))
+    (told,) = await one.closed(game)
+    assert told["reason"] == "all_answered"
+    assert told["counts"] == [1, 3, 0, 0]
+    await asyncio.sleep(0.1)
+    assert len(await one.closed(game)) == 1
+
+
+async def test_the_host_may_choose_not_to_close_when_everybody_has_answered(process: Process) -> None:
+    game = await new_game(process.live, options=msgspec.structs.replace(OPTIONS, close_when_all_answered=False))
+    await process.join(game, "Ada")
+    await short_question(process, game, 60_000)
+    await process.answer(game, 0, {"Ada": 1})
+    await asyncio.sleep(0.1)
+    assert (await process.games.load(game.id)).game.phase is Phase.QUESTION
+
+
+async def test_when_the_last_to_be_waited_for_is_kicked_the_question_closes(process: Process) -> None:
+    process.watch()
+    game = await new_game(process.live)
+    await process.join(game, "Ada", "Bob")
+    await short_question(process, game, 60_000)
+    await process.answer(game, 0, {"Ada": 1})
+    await process.conductor.remove(game.id, "p-Bob", ban=False)
+    (told,) = await process.closed(game)
+    assert told["reason"] == "all_answered"
+
+
+async def test_a_process_that_dies_between_sealing_and_scoring_is_replaced(
+    processes: Sequence[Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quizcast.live.games.TAKEOVER_MS", 300)
+    dead, alive = processes
+    game = await new_game(dead.live)
+    await dead.join(game, "Ada", "Bob")
+    await short_question(dead, game, 60_000)
+    await dead.answer(game, 0, {"Ada": 1})
+    assert await dead.games.seal(game.id, 0, HOST)  # and no more was heard of it
+    alive.watch()
+    (told,) = await alive.closed(game)
+    assert told["counts"] == [0, 1, 0, 0]
+    assert told["reason"] == "host"
+    assert (await alive.games.standings(game.id, 0))["p-Ada"].points > 0
+
+
+async def test_a_deadline_of_a_game_that_is_gone_is_forgotten(process: Process) -> None:
+    game = await new_game(process.live)
+    await short_question(process, game, 50)
+    await process.live.client.delete(process.live.keys.game(game.id))
+    process.watch()
+    await asyncio.sleep(0.5)
+    assert await process.games.due() == []
+
+
+async def test_a_close_whose_reason_does_not_hold_does_nothing(process: Process) -> None:
+    game = await new_game(process.live)
+    await process.join(game, "Ada")
+    await short_question(process, game, 60_000)
+    for reason in (CloseReason.TIME, CloseReason.ALL_ANSWERED):
+        await process.conductor.close(game.id, 0, reason)
+    process.conductor.everybody_answered(game.id, 0)
+    await process.conductor.stop()
+    assert (await process.games.load(game.id)).game.phase is Phase.QUESTION
+    assert isinstance((await process.answer(game, 0, {"Ada": 1}))[0], Taken)
+
+
+# ── many hands ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_double_click_on_two_devices_opens_one_question(processes: Sequence[Process]) -> None:
+    one, two = processes
+    game = await new_game(one.live)
+    after = await asyncio.gather(*(each.conductor.command(game.id, Open()) for each in (one, two, one, two)))
+    assert {game.question_index for game in after} == {0}
+    assert len({game.opening for game in after}) == 1
+    assert [event.name for event in await one.events(game)] == ["question"]
+
+
+async def test_the_same_idempotency_key_acts_once_in_every_process(processes: Sequence[Process]) -> None:
+    one, two = processes
+    game = await new_game(one.live)
+    await one.conductor.command(game.id, Open(), key="k")
+    await one.conductor.command(game.id, Close(reason=HOST))
+    again = await two.conductor.command(game.id, Open(), key="k")
+    assert again.phase is Phase.CLOSED
+    assert [event.name for event in await one.events(game)] == ["question", "closed"]
+
+
+async def test_closing_from_everywhere_at_once_tells_it_once_and_loses_no_answer(processes: Sequence[Process]) -> None:
+    one, two = processes
+    game = await new_game(one.live)
+    names = [f"n{number} x" for number in range(60)]
+    await one.join(game, *names)
+    await short_question(one, game, 60_000)
+
+    async def late(name: str) -> bool:
+        with contextlib.suppress(QuizcastError):
+            await one.answer(game, 0, {name: 1})
+            return True
+        return False
+
+    outcomes = await asyncio.gather(
+        *(late(name) for name in names[:30]),
+        *(each.conductor.command(game.id, Close(reason=HOST)) for each in (one, two, one, two)),
+        *(late(name) for name in names[30:]),
+    )
+    (told,) = await one.closed(game)
+    accepted = sum(one is True for one in outcomes)
+    assert sum(told["counts"]) == accepted
+    standings = await one.games.standings(game.id, 0)
+    assert sum(one.answer is not None for one in standings.values()) == accepted
+    assert len(standings) == 60
+
+
+async def test_a_command_out_of_phase_changes_nothing(process: Process) -> None:
+    game = await new_game(process.live)
+    before = await process.games.load(game.id)
+    for command in (Close(reason=HOST), ShowLeaderboard(), Finish()):
+        with pytest.raises(OutOfPhase):
+            await process.conductor.command(game.id, command)
+    after = await process.games.load(game.id)
+    assert (after.game, after.revision) == (before.game, before.revision)
+    assert await process.events(game) == []
+    with pytest.raises(GameUnknown):
+        await process.conductor.command("nowhere", Open())
+
+
+async def test_locking_while_a_question_is_being_closed_loses_neither(processes: Sequence[Process]) -> None:
+    one, two = processes
+    game = await new_game(one.live)
+    await short_question(one, game, 60_000)
+    await asyncio.gather(
+        one.conductor.command(game.id, Close(reason=HOST)), two.conductor.command(game.id, Lock(locked=True))
+    )
+    after = (await one.games.load(game.id)).game
+    assert after.phase is Phase.CLOSED
+    assert after.locked
+
+
+# ── people ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_who_comes_late_starts_at_nought_and_is_ranked(process: Process) -> None:
+    game = await new_game(process.live)
+    await process.join(game, "Ada", "Bob")
+    await play(process, game, {"Ada": 1, "Bob": 0})
+    await process.join(game, "Cyd")
+    ranked = await process.conductor.ranked(game.id)
+    assert [(one.participant_id, one.rank) for one in ranked] == [("p-Ada", 1), ("p-Bob", 2), ("p-Cyd", 2)]
+    await play(process, game, {"Cyd": 1})
+    standings = await process.games.standings(game.id, 1)
+    assert standings["p-Cyd"].streak == 1
+    assert 0 < standings["p-Cyd"].score <= 1000
+
+
+async def test_the_kicked_are_out_of_every_ranking(process: Process) -> None:
+    game = await new_game(process.live)
+    await process.join(game, "Ada", "Bob", "Cyd")
+    await play(process, game, {"Ada": 1, "Bob": 1, "Cyd": 1})
+    await process.conductor.remove(game.id, "p-Ada", ban=True)
+    with pytest.raises(ParticipantUnknown):
+        await process.conductor.remove(game.id, "p-Ada", ban=True)
+    await process.conductor.command(game.id, ShowLeaderboard())
+    board = msgspec.json.decode((await process.events(game))[-1].data)
+    assert [place["participant_id"] for place in board["top"]] == ["p-Bob", "p-Cyd"]
+    assert board["top"][0]["rank"] == 1
+    assert board["participants"] == 2
+    await play(process, game, {"Bob": 1})
+    assert set(await process.games.standings(game.id, 1)) == {"p-Bob", "p-Cyd"}
+    assert [one.participant_id for one in await process.conductor.ranked(game.id)] == ["p-Bob", "p-Cyd"]
+
+
+async def test_answers_of_the_kicked_are_in_no_count(process: Process) -> None:
+    game = await new_game(process.live)
+    await process.join(game, "Ada", "Bob", "Cyd")
+    await short_question(process, game, 60_000)
+    await process.answer(game, 0, {"Ada": 0, "Bob": 1})
+    await process.conductor.remove(game.id, "p-Ada", ban=False)
+    await process.conductor.command(game.id, Close(reason=HOST))
+    (told,) = await process.closed(game)
+    assert told["counts"] == [0, 1, 0, 0]
+
+
+async def test_before_the_first_question_closes_nobody_has_a_rank(process: Process) -> None:
+    game = await new_game(process.live)
+    await process.join(game, "Ada")
+    assert [one.rank for one in await process.conductor.ranked(game.id)] == [None]
+
+
+async def test_polls_are_counted_and_not_scored(process: Process) -> None:
+    poll = msgspec.convert(
+        {"kind": "poll", "prompt": "?", "choices": [{"text": "a"}, {"text": "b"}]}, type=Poll
+    )
+    game = await new_game(process.live, poll)
+    await process.join(game, "Ada", "Bob")
+    await play(process, game, {"Ada": 1, "Bob": 1})
+    (told,) = await process.closed(game)
+    assert told["correct"] is None
+    assert told["counts"] == [0, 2]
+    assert {one.score for one in (await process.games.standings(game.id, 0)).values()} == {0}
+
+
+async def test_answers_are_checked_before_they_queue(process: Process) -> None:
+    game = await new_game(process.live)
+    for raw in (4, -1, "1", None, True, [1], 1.0):
+        with pytest.raises(AnswerInvalid):
+            await process.conductor.answer_try(game.id, "p-Ada", 0, raw)
+    for index in (-1, 3):
+        with pytest.raises(QuestionNotOpen):
+            await process.conductor.answer_try(game.id, "p-Ada", index, 1)
+    with pytest.raises(GameUnknown):
+        await process.conductor.answer_try("nowhere", "p-Ada", 0, 1)
+
+
+async def test_a_pin_is_found_however_it_is_typed(process: Process) -> None:
+    game = await new_game(process.live)
+    for typed in (game.pin, f" {game.pin[:3]} {game.pin[3:]} ", f"{game.pin[:3]}-{game.pin[3:]}"):
+        assert await process.conductor.find(typed) == game.id
+    for typed in ("", "abc", "000000", game.pin + "1", "١٢٣٤٥٦"):
+        with pytest.raises(PinUnknown):
+            await process.conductor.find(typed)
+
+
+async def test_a_finished_games_pin_is_soon_free(process: Process) -> None:
+    game = await new_game(process.live)
+    await play(process, game, {})
+    await process.conductor.command(game.id, Finish())
+    assert 0 < await process.live.client.ttl(process.live.keys.pin(game.pin)) <= 600
+
+
+async def test_the_games_own_quiz_stays_what_it_was(process: Process) -> None:
+    game = await new_game(process.live)
+    assert await process.games.quiz(game.id) == QuizContent(title="t", questions=(FOUR, FOUR, FOUR))
+    assert abs(game.created_at - await now(process.live)) < 5_000
