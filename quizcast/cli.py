@@ -285,8 +285,10 @@ def web(fds: Sequence[int], uds: str, host: str, port: int, index: int, parent: 
 
     _end_with(parent)
     settings = _external(_begin(f"web {index}"))
+    from quizcast.auth import Keyring
     from quizcast.web.server import run_web
 
+    Keyring.load(settings)  # here, where wrong keys are one line
     sockets = [socket.socket(fileno=number) for number in fds] or None
     return run_web(settings, sockets=sockets, host=host, port=port, uds=uds)
 

@@ -88,6 +88,7 @@ class Supervisor:
         if stopping():
             return False
         self._fresh_metrics()
+        _check_keys(self._settings)
         _migrate(self._settings.database_url)
         self._web_slots = [self._slot("web", place) for place in range(self._web)]
         deadline = time.monotonic() + READY_TIMEOUT_S
@@ -182,6 +183,12 @@ class Supervisor:
         log.error("%s stopped; starting it again", name)
         services.restart(name)
         log.info("%s is back", name)
+
+
+def _check_keys(settings: Settings) -> None:
+    from quizcast.auth import Keyring  # not before the servers are under way
+
+    Keyring.load(settings)  # makes the key file, and says once what every web process would say in its turn
 
 
 def _migrate(database_url: str) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from quizcast.embedded import Services
-from quizcast.errors import QuizcastError
+from quizcast.errors import ProcessFailed, QuizcastError
 from quizcast.remote import Remote
+from quizcast.supervisor.child import Child
+from quizcast.supervisor.slot import Slot
 from tests.fix_tree import Tree, environment, processes, quizcast, wait_until
 
 LOGIN = ("host@example.com", "a password of some length")
@@ -132,11 +133,25 @@ def test_a_killed_supervisor_leaves_nothing_behind_and_the_next_one_has_the_data
     assert not set(everybody) & set(processes())
 
 
-def test_a_process_that_never_stays_up_ends_the_start_with_its_last_words(services: Services, tmp_path: Path) -> None:
-    env = environment(redis_url=services.redis_url, database_url=services.database_url, keys="first:short")
-    done = quizcast("serve", "--port", "0", "--web", "1", "--data-dir", str(tmp_path / "data"), env=env)
+def test_unusable_keys_are_said_once_and_not_shown(tmp_path: Path) -> None:
+    done = quizcast("serve", "--port", "0", "--data-dir", str(tmp_path / "data"), env=environment(keys="k1:hunter2"))
     assert done.returncode == 1
-    error = done.stderr[done.stderr.index("error: ") :]
-    assert error.startswith("error: web 0 does not stay up: it ended 5 times in a row, at last with status ")
-    assert "too short" in error
-    assert "ready" not in done.stdout
+    assert done.stderr.splitlines()[-1].startswith("error: key 1 ")
+    assert "hunter2" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_process_that_never_stays_up_is_given_up_with_its_last_words() -> None:
+    ended: list[Child] = []
+
+    def start() -> Child:
+        return Child("web 0", ["web"], env=environment(), sink=lambda line: None)  # it has no servers to use
+
+    def tend_for_ever(slot: Slot) -> None:
+        while True:
+            slot.tend()
+            time.sleep(0.05)
+
+    with pytest.raises(ProcessFailed, match=r"(?s)5 times in a row.*status 1.*set QUIZCAST_REDIS_URL"):
+        tend_for_ever(Slot("web 0", start, ended.append))
+    assert len(ended) == 4
