@@ -278,6 +278,13 @@ class Games:
         )
         return bool(removed)
 
+    async def known(self, game_id: str, participant_id: str) -> bool:
+        """Whether this participant takes part or is banned; somebody who was only kicked is a stranger again."""
+        async with self._live.client.pipeline(transaction=False) as pipe:
+            pipe.hexists(self._keys.people(game_id), participant_id)
+            pipe.sismember(self._keys.bans(game_id), participant_id)
+            return any(await self._live.do("known", pipe.execute()))
+
     async def person(self, game_id: str, participant_id: str) -> Person | None:
         """One of those who take part."""
         raw = await self._live.do("person", self._live.client.hget(self._keys.people(game_id), participant_id))

@@ -5,6 +5,7 @@ as each stream does, and cost as much as an answer itself. They are in the table
 """
 
 import contextlib
+import hmac
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from quizcast import metrics
@@ -72,6 +73,7 @@ class App:
             exception_handlers={HTTPException: _http_exception, Exception: _fault},
             lifespan=self._lifespan,
         )
+        router.router.redirect_slashes = False  # an address has one spelling; and a redirect would believe `Host`
         self._router: ASGIApp = router
         self._app: ASGIApp = self._dispatch
         if settings.cors_origins:
@@ -172,9 +174,9 @@ class App:
     async def _body(self, endpoint: Endpoint, request: Request) -> object:
         if endpoint.body is None:
             return None
-        raw = await read_body(request.receive, endpoint.body_max)
         if endpoint.body is bytes:
-            return raw
+            return await read_body(request.receive, self.settings.import_bytes_max)
+        raw = await read_body(request.receive, endpoint.body_max)
         if not raw and endpoint.body_optional:
             return None
         return decode(raw, endpoint.body, request.headers.get("content-type", ""), packed=endpoint.packed)
@@ -194,12 +196,14 @@ class App:
             await send(message)
 
         with about(request_id=request_id):
-            await self._router(scope, receive, noting)
-            route = scope["state"]["route"]
-            _count(scope["method"], route, status, began)
-            took_s = time.perf_counter() - began
-            if took_s > SLOW_S:
-                log.warning("%s %s took %.1f s", scope["method"], route, took_s)
+            try:
+                await self._router(scope, receive, noting)
+            finally:
+                route = scope["state"]["route"]
+                _count(scope["method"], route, status, began)
+                took_s = time.perf_counter() - began
+                if took_s > SLOW_S:
+                    log.warning("%s %s took %.1f s", scope["method"], route, took_s)
 
     # ── operations ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -231,8 +235,9 @@ class App:
 
     async def _metrics(self, request: Request) -> Response:
         request.state.route = "/metrics"
-        wanted = self.settings.metrics_token
-        if wanted and request.headers.get("authorization", "") != f"Bearer {wanted}":
+        wanted = f"Bearer {self.settings.metrics_token}".encode()
+        given = request.headers.get("authorization", "").encode()
+        if self.settings.metrics_token and not hmac.compare_digest(given, wanted):
             return problem_response(TokenInvalid())
         return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE_LATEST)
 
@@ -266,9 +271,14 @@ def _count(method: str, route: str, status: int, began: float) -> None:
     metrics.HTTP_SECONDS.labels(method, route, status).observe(time.perf_counter() - began)
 
 
-async def _http_exception(_request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    return problem_response(MethodNotAllowed() if status == 405 else NotFound())
+async def _http_exception(request: Request, error: Exception) -> Response:
+    if not (isinstance(error, HTTPException) and error.status_code == 405):
+        return problem_response(NotFound())
+    response = problem_response(MethodNotAllowed())
+    # The router tells of the first route with this path; others may have it with other methods.
+    routes = [one for one in request.app.routes if one.matches(request.scope)[0] is not Match.NONE]
+    response.headers["allow"] = ", ".join(sorted({method for one in routes for method in one.methods}))
+    return response
 
 
 async def _fault(_request: Request, _error: Exception) -> Response:

@@ -76,4 +76,7 @@ def _same_origin(scope: Scope, headers: Mapping[bytes, str]) -> bool:
     if (site := headers.get(b"sec-fetch-site")) is not None:
         return site in ("same-origin", "none")
     origin = headers.get(b"origin")
-    return origin is None or urlsplit(origin).netloc == headers.get(b"host", "")
+    try:
+        return origin is None or urlsplit(origin).netloc == headers.get(b"host", "")
+    except ValueError:  # no browser sends such an address
+        return False

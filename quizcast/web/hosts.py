@@ -116,6 +116,9 @@ async def me(call: Call) -> Any:
     async with call.services.db.read() as conn:
         host = await accounts.host_by_id(conn, call.host_id)
     if host is None:
+        async with call.services.db.write() as conn:  # an account may be younger than what a replica knows
+            host = await accounts.host_by_id(conn, call.host_id)
+    if host is None:
         raise TokenInvalid("the account is gone")
     return _host_view(host)
 
@@ -197,7 +200,7 @@ async def import_quizzes(call: Call) -> Any:
 async def export_quiz(call: Call) -> Any:
     """A quiz as a file."""
     kind = _one_of(call, "format", formats.EXPORT_FORMATS)
-    async with call.services.db.read() as conn:
+    async with call.services.db.write() as conn:  # what was saved a moment ago is what is wanted
         quiz = await library.get_quiz(conn, call.host_id, call.param("quiz_id"))
     return _file(formats.dump(quiz, kind))
 
@@ -267,15 +270,16 @@ async def create_game(call: Call) -> Any:
         options=wish.options,
     )
     try:
+        # Live first: a game that is in Postgres can be played, whatever died in between.
+        await services.games.create(game, content)
         async with services.db.write() as conn:
             stored = await results.create_game(conn, game, content, call.idempotency_key)
     except QuizcastError:
-        await services.games.release_pin(game.pin)
+        await services.games.discard(game)
         raise
     if stored.id != game_id:  # a retry: the first try has made the game
-        await services.games.release_pin(game.pin)
+        await services.games.discard(game)
         return await _view(call, stored.id)
-    await services.games.create(game, content)
     return _game_view(call, game, 0)
 
 

@@ -101,8 +101,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def base_url(self) -> str:
         """The address under which people reach quizcast, without a slash at the end."""
-        configured = self.services.settings.public_url
-        return (configured or f"{self.request.url.scheme}://{self.request.url.netloc}").rstrip("/")
+        # Of `request.url` no more than this: it wants the query string to be UTF-8, which is the client's choice.
+        own = self.request.base_url
+        return (self.services.settings.public_url or f"{own.scheme}://{own.netloc}").rstrip("/")
 
     @property
     def peer(self) -> str:
@@ -194,7 +195,10 @@ def _first_line(error: Exception) -> str:
 
 
 async def read_body(receive: Callable[[], Awaitable[Any]], most: int) -> bytes:
-    """A request's body. Raises `BodyTooLarge` as soon as it is, and not after reading it all."""
+    """A request's body. Raises `BodyTooLarge` as soon as it is, and not after reading it all.
+
+    Raises `MalformedBody` when the client leaves in the middle: half a file must not be taken for a whole one.
+    """
     message = await receive()
     body: bytes = message.get("body", b"")
     if not message.get("more_body"):
@@ -206,6 +210,8 @@ async def read_body(receive: Callable[[], Awaitable[Any]], most: int) -> bytes:
         if size > most:
             raise BodyTooLarge(f"at most {most} bytes")
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise MalformedBody("the body ends too early")
         parts.append(message.get("body", b""))
         size += len(parts[-1])
     if size > most:

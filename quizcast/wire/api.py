@@ -13,9 +13,10 @@ from quizcast.domain.game import GameOptions, Phase
 
 T = TypeVar("T")
 
-Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$")]
+# Python's `$` also matches before a line end, hence what follows it.
+Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+$(?!\n)")]
 Password = Annotated[str, Meta(min_length=8, max_length=200)]
-Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
+Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$(?!\n)")]
 
 
 class _Body(msgspec.Struct, frozen=True, kw_only=True):

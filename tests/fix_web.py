@@ -1,0 +1,134 @@
+"""Two web processes and a worker as `serve` starts them, on the session's servers; started when a test first asks.
+
+They share one port, so whoever has two connections may well talk to two processes. Throttles are out of the way.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from quizcast.embedded import Services
+from quizcast.settings import Settings
+from tests.client import Api
+from tests.fix_tree import environment
+
+WEB = 2
+START_S = 30.0
+STOP_S = 30.0
+DATABASE = "site"
+KEY = ("site", "k" * 40)  # known, so that tests can sign what the server must refuse for other reasons
+
+
+class Site:
+    """Running processes: where they are, with which settings, and what they have logged."""
+
+    def __init__(self, url: str, settings: Settings, logs: list[Path]) -> None:
+        self.url = url
+        self.settings = settings
+        self._logs = logs
+
+    @property
+    def port(self) -> int:
+        """The port on 127.0.0.1."""
+        return int(self.url.rpartition(":")[2])
+
+    def said(self) -> str:
+        """Everything that the processes have written so far."""
+        return "".join(log.read_text("utf-8", errors="replace") for log in self._logs)
+
+
+@pytest.fixture(scope="session")
+def site(services: Services, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The processes, with a database and a key prefix of their own."""
+    folder = tmp_path_factory.mktemp("site")
+    with psycopg.connect(services.database_url, autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {DATABASE} TEMPLATE {template_database}")
+    settings = Settings(
+        redis_url=services.redis_url,
+        key_prefix="site:",
+        database_url=services.database_url.replace("/quizcast?", f"/{DATABASE}?"),
+        keys=(":".join(KEY),),
+        data_dir=folder,
+        log_format="json",
+        register_per_hour=100_000,
+        login_per_minute=100_000,
+        heartbeat_s=1.0,
+        drain_s=0.2,
+        import_bytes_max=100_000,
+    )
+    (folder / "metrics").mkdir()
+    env = environment() | settings.to_env() | {"PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics")}
+    doors = [_listening()]
+    doors += [_listening(doors[0].getsockname()[1]) for _ in range(WEB - 1)]
+    logs = [folder / f"{name}.log" for name in (*(f"web{place}" for place in range(WEB)), "worker")]
+    running = [
+        *(
+            _start(log, env, "web", "--fd", str(door.fileno()), doors=[door])
+            for log, door in zip(logs, doors, strict=False)
+        ),
+        _start(logs[-1], env, "worker"),
+    ]
+    started = Site(f"http://127.0.0.1:{doors[0].getsockname()[1]}", settings, logs)
+    for door in doors:
+        door.close()
+    try:
+        _wait_ready(started)
+        yield started
+    finally:
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+        for process in running:
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+@pytest.fixture
+async def api(site: Site) -> AsyncIterator[Api]:
+    """A client of the site that keeps no cookies."""
+    async with Api(site.url) as client:
+        yield client
+
+
+def _listening(port: int = 0) -> socket.socket:
+    door = socket.socket()
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    door.bind(("127.0.0.1", port))
+    door.listen(1024)
+    return door
+
+
+def _start(
+    log: Path, env: dict[str, str], *words: str, doors: list[socket.socket] | None = None
+) -> subprocess.Popen[bytes]:
+    with log.open("wb") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "quizcast", *words, "--parent", str(os.getpid())],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            pass_fds=[door.fileno() for door in doors or ()],
+        )
+
+
+def _wait_ready(site: Site) -> None:
+    deadline = time.monotonic() + START_S
+    while True:
+        try:
+            with urllib.request.urlopen(f"{site.url}/readyz", timeout=START_S):
+                return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                pytest.fail(f"the web processes are not ready: {error}\n{site.said()}")
+            time.sleep(0.05)
