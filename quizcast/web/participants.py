@@ -17,12 +17,12 @@ from quizcast.errors import (
     GameOver,
     NicknameInvalid,
     NicknameTaken,
+    NotAuthenticated,
     NotInGame,
     Overloaded,
     PinUnknown,
     QuestionClosed,
     QuestionNotOpen,
-    QuizcastError,
     RedisUnavailable,
     TooManyJoins,
 )
@@ -38,7 +38,7 @@ async def join(call: Call) -> Any:
     wish: Join = call.body
     services = call.services
     game_id = await services.conductor.find(wish.pin)
-    one = join_try(game_id, _identity(call, game_id, wish.participant_token), wish.nickname)
+    one = join_try(game_id, await _identity(call, game_id, wish.participant_token), wish.nickname)
     welcome = await services.intake.join(one)
     token = services.tokens.mint(Kind.PARTICIPANT, one.participant_id, game_id)
     base = f"{call.base_url}/api/v1/games/{game_id}"
@@ -55,17 +55,19 @@ async def join(call: Call) -> Any:
     )
 
 
-def _identity(call: Call, game_id: str, token: str | None) -> str:
+async def _identity(call: Call, game_id: str, token: str | None) -> str:
     """Who this is: the participant of the token, when it is for this game; else of the request's key; else new."""
+    services = call.services
     if token:
         try:
-            claims = call.services.tokens.read(token, (Kind.PARTICIPANT,))
-        except QuizcastError:
+            claims = services.tokens.read(token, (Kind.PARTICIPANT,))
+        except NotAuthenticated:
             claims = None  # of a game long ago, say: they join anew
-        if claims is not None and claims.game_id == game_id:
+        # Who was kicked comes back as somebody new, so that the old answers stay out of the ranking.
+        if claims and claims.game_id == game_id and await services.games.known(game_id, claims.subject):
             return claims.subject
     if key := call.idempotency_key:
-        return call.services.tokens.derived_id(game_id, key)
+        return services.tokens.derived_id(game_id, key)
     return new_id()
 
 
