@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 import msgspec
 from msgspec import UNSET
@@ -63,8 +63,10 @@ class Ranked(msgspec.Struct, frozen=True, kw_only=True):
 class Conductor:
     """The live games' use cases. One per process; `watch` runs in the background until cancelled."""
 
-    def __init__(self, games: Games) -> None:
+    def __init__(self, games: Games, ring: Callable[[str], None] = lambda _game_id: None) -> None:
+        """`ring` is told of each game that has rows for Postgres; without it they wait for the workers' sweep."""
         self._games = games
+        self._ring = ring
         self._closing: set[tuple[str, int]] = set()
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -88,7 +90,10 @@ class Conductor:
             if certain is None:
                 continue
             told = [await self._told(before, quiz, fact) for fact in certain]
-            if await self._games.advance(before, after, told, _rows(after, facts)):
+            rows = _rows(after, facts)
+            if await self._games.advance(before, after, told, rows):
+                if rows:
+                    self._ring(game_id)
                 if any(isinstance(fact, Opened | Finished) for fact in facts):
                     await self._games.keep(after)
                 return after
@@ -217,6 +222,7 @@ class Conductor:
         if person is None:
             raise ParticipantUnknown()
         await self._games.remove(game_id, participant_id, skeleton(person.nickname), ban=ban)
+        self._ring(game_id)
         self._ranked.pop(game_id, None)
 
     # ── time ──────────────────────────────────────────────────────────────────────────────────────────────────

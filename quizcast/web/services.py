@@ -93,7 +93,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         throttle = Throttle(settings)
         stack.push_async_callback(throttle.close)
         games, views = Games(live), Views(live)
-        conductor = Conductor(games)
+        conductor = Conductor(games, lambda game_id: bell.ring(live.keys.shard_of(game_id)))
         stack.push_async_callback(conductor.stop)
         event_log = RedisLog(live)
         hub = Hub(
