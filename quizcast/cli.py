@@ -136,7 +136,7 @@ def serve(host: str, port: int, web: int | None, workers: int, data_dir: Path | 
 @click.option("--json", "report", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here.")
 @host_option
 @click.option("--port", default=0, type=click.IntRange(0, 65535), help="Where to listen [any free port].")
-@web_option
+@click.option("--web", type=click.IntRange(1, 256), help="Web processes [one per two cores].")
 @workers_option
 @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep the data [thrown away].")
 def demo(
@@ -166,7 +166,7 @@ def demo(
         once=once,
         host=host,
         port=port,
-        web=web or _cores(),
+        web=web or max(1, _cores() // 2),  # the crowd needs the other half
         workers=workers,
         data_dir=data_dir,
         report=report,
