@@ -66,7 +66,8 @@ class RedisLog:
                 with contextlib.suppress(RedisError, OSError):  # the reader will notice, and subscribe anew
                     await self._pubsub.ssubscribe(channel)
         try:
-            await asyncio.wait_for(asyncio.shield(confirmed), SUBSCRIBE_TIMEOUT_S)
+            async with asyncio.timeout(SUBSCRIBE_TIMEOUT_S):
+                await asyncio.shield(confirmed)
         except TimeoutError:
             raise RedisUnavailable(retry_after_s=1) from None
 
@@ -122,7 +123,8 @@ class RedisLog:
         loop = asyncio.get_running_loop()
         pubsub = self._client.pubsub()
         try:
-            await asyncio.wait_for(pubsub.connect(), SILENCE_MAX_S)  # type: ignore[no-untyped-call]
+            async with asyncio.timeout(SILENCE_MAX_S):
+                await pubsub.connect()  # type: ignore[no-untyped-call]
         finally:
             self._pubsub = pubsub  # before subscribing: a `listen` meanwhile subscribes for itself
         self._heard_at = loop.time()
@@ -130,7 +132,8 @@ class RedisLog:
             if self._confirmed[channel].done():
                 self._confirmed[channel] = loop.create_future()
         if self._listening:
-            await asyncio.wait_for(pubsub.ssubscribe(*self._listening), SILENCE_MAX_S)
+            async with asyncio.timeout(SILENCE_MAX_S):
+                await pubsub.ssubscribe(*self._listening)
 
     async def _deliver(self) -> None:
         loop = asyncio.get_running_loop()
@@ -141,7 +144,8 @@ class RedisLog:
         pinged_at = 0.0
         while True:
             if loop.time() - pinged_at >= PING_EVERY_S:
-                await asyncio.wait_for(pubsub.ping(), SILENCE_MAX_S)
+                async with asyncio.timeout(SILENCE_MAX_S):
+                    await pubsub.ping()
                 pinged_at = loop.time()
             raw = await pubsub.get_message(timeout=PING_EVERY_S / 2)
             if raw is None:
@@ -172,7 +176,8 @@ class RedisLog:
         pubsub, self._pubsub = self._pubsub, None
         if pubsub is not None:
             with contextlib.suppress(RedisError, OSError, TimeoutError):
-                await asyncio.wait_for(pubsub.aclose(), 1)  # type: ignore[no-untyped-call]
+                async with asyncio.timeout(1):
+                    await pubsub.aclose()  # type: ignore[no-untyped-call]
 
 
 def _message(entry: tuple[bytes, dict[bytes, bytes]]) -> Message:

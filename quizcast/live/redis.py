@@ -4,6 +4,7 @@ Everything of a game lies in one slot: its keys carry the hash tag of its shard,
 together on a cluster as well. The protocol version is fixed here and nowhere else: RESP3 nests replies differently.
 """
 
+import asyncio
 import logging
 import time
 import zlib
@@ -131,7 +132,7 @@ class Live:
 
     async def script(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run a script by name. Raises `RedisUnavailable`; the scripts are safe to run again after that."""
-        return await guarded(name, self._run(name, keys, args))
+        return await self.do(name, self._run(name, keys, args))
 
     async def _run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         digest = self._hashes.get(name)
@@ -144,7 +145,7 @@ class Live:
 
     async def do(self, name: str, command: Awaitable[Any] | Any) -> Any:
         """Await one command or pipeline, timed under `name`. Raises `RedisUnavailable`."""
-        return await guarded(name, cast("Awaitable[Any]", command))
+        return await guarded(name, cast("Awaitable[Any]", command), self.settings.redis_timeout_s)
 
     def now(self) -> int:
         """The server's clock, that is Redis's, in ms since the epoch; as of the last `set_clock`."""
@@ -163,11 +164,12 @@ class Live:
         await self.client.aclose()
 
 
-async def guarded(name: str, command: Awaitable[T]) -> T:
-    """Await a Redis call with its time measured and its failures in quizcast's words."""
+async def guarded(name: str, command: Awaitable[T], timeout_s: float) -> T:
+    """Await a Redis call with its time bounded and measured, and its failures in quizcast's words."""
     with REDIS_SECONDS.labels(name).time():
         try:
-            return await command
+            async with asyncio.timeout(timeout_s):
+                return await command
         except (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError) as error:
             REDIS_ERRORS.labels(type(error).__name__).inc()
             raise RedisUnavailable(retry_after_s=RETRY_AFTER_S) from error
@@ -180,13 +182,15 @@ async def guarded(name: str, command: Awaitable[T]) -> T:
 
 def new_client(settings: Settings, *, retries: int = 1) -> aioredis.Redis:
     """A client on `QUIZCAST_REDIS_URL`. A dropped connection is tried once more: every call here may be repeated."""
+    # No socket timeout, for which redis-py uses `asyncio.wait_for`: up to Python 3.11 that swallows a cancellation
+    # now and then, and a process that stops would wait for ever. `guarded` bounds the time instead.
     # Blocking: when a thousand streams arrive at once they wait for a connection, where others would be refused.
     pool = aioredis.BlockingConnectionPool.from_url(
         settings.redis_url,
         protocol=PROTOCOL,
         max_connections=settings.redis_connections,
         timeout=settings.redis_timeout_s,
-        socket_timeout=settings.redis_timeout_s,
+        socket_timeout=None,
         socket_connect_timeout=settings.redis_timeout_s,
         retry=Retry(ConstantBackoff(0.05), retries),
         health_check_interval=0,

@@ -24,6 +24,7 @@ class Throttle:
 
     def __init__(self, settings: Settings) -> None:
         self._client = new_client(settings)
+        self._timeout_s = settings.redis_timeout_s
         storage = RedisStorage(
             # The address in use is the pool's; of this one only the scheme is read, and it knows no `unix://`.
             "async+redis://",
@@ -50,9 +51,9 @@ class Throttle:
 
     async def _hit(self, limit: RateLimitItem, what: str, who: str) -> None:
         hidden = hashlib.blake2s(who.encode(errors="replace"), digest_size=16).hexdigest()
-        if await guarded("throttle", self._limiter.hit(limit, what, hidden)):
+        if await guarded("throttle", self._limiter.hit(limit, what, hidden), self._timeout_s):
             return
-        window = await guarded("throttle", self._limiter.get_window_stats(limit, what, hidden))
+        window = await guarded("throttle", self._limiter.get_window_stats(limit, what, hidden), self._timeout_s)
         raise TooMany(retry_after_s=max(1.0, window.reset_time - time.time()))
 
     async def close(self) -> None:

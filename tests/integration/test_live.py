@@ -661,3 +661,21 @@ async def test_callers_pass_the_keys_that_a_scripts_header_numbers(
     assert numbers == list(range(1, passed[name] + 1))
     used = {int(part.split("]")[0]) for part in source.split("KEYS[")[1:]}
     assert used <= set(numbers)
+
+
+async def test_a_call_that_is_cancelled_ends_however_far_it_was(live: Live) -> None:
+    """A process that stops cancels what it is doing, and waits for it."""
+
+    async def busily() -> None:
+        while True:
+            await Games(live).due()
+
+    chance = random.Random(5)
+    await live.ping()
+    for _ in range(150):
+        task = asyncio.create_task(busily())
+        await asyncio.sleep(chance.random() * 0.005)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=2)
+        assert done, "the cancellation was swallowed"
+    await live.ping()
