@@ -23,7 +23,13 @@ def example(name: str, language: str) -> str:
 def run(*words: str) -> str:
     """What a command prints; its complaints, when it fails."""
     done = subprocess.run(
-        words, env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False, stdin=subprocess.DEVNULL
+        words,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
