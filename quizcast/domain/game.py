@@ -237,12 +237,16 @@ def _not_over(game: Game) -> None:
 
 
 def shuffle(count: int, chance: float) -> Shuffle:
-    """One of the orders of `count` things, never the right one; `chance` in [0, 1) picks which, evenly."""
+    """One of the orders of `count` things, evenly by `chance` in [0, 1).
+
+    Never the right one, except of two things, where that would tell the answer.
+    """
     places = list(range(count))
     total = 1
     for size in range(2, count + 1):
         total *= size
-    number = 1 + int(chance * (total - 1))  # the 0th order is the right one
+    first = 1 if count > 2 else 0  # the 0th order is the right one
+    number = first + int(chance * (total - first))
     picked = []
     for size in range(count, 0, -1):
         total //= size

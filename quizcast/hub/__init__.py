@@ -8,11 +8,13 @@ before anything newer goes out. The hub moves bytes; it knows neither Redis nor 
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import NamedTuple
 
 from quizcast.errors import Draining, GameOver, GameUnknown, StreamsFull, Unavailable
-from quizcast.hub.channel import RECENT_MAX, Channel, Fleeting
+from quizcast.hub.channel import RECENT_MAX, Channel
+from quizcast.hub.ports import EventLog, Views
+from quizcast.hub.pulse import Pulse, jittered
 from quizcast.hub.stream import Closed, Stream, Viewer
 from quizcast.metrics import (
     DELIVERIES,
@@ -25,24 +27,21 @@ from quizcast.metrics import (
     STREAMS_REFUSED,
 )
 from quizcast.wire.events import (
-    Drain,
     Gap,
-    Heartbeat,
     History,
     Kicked,
     Message,
     Position,
     Reset,
-    frame,
     frame_of,
+    with_retry,
 )
 
 __all__ = ["Arrival", "Closed", "EventLog", "Hub", "Stream", "Viewer", "Views", "jittered"]
 
-FLEETING_EVERY_S = 0.25
-FLEETING_BUDGET = 4000  # frames a second that `lobby` and `progress` may cost a process; the crowd's rate gives way
 SLICE = 1000  # results read and encoded between two turns of the event loop, so that answers get in meanwhile
 FILL_TRIES = 3
+RETRY_MIN_MS, RETRY_MAX_MS = 200, 2500  # after which a browser's EventSource comes back when its line broke
 LINGER_S = 30.0  # a game without streams is kept warm: they may all be on their way back
 LAST_WORDS_S = 1.0  # between `finished` and the end of the streams, for results that are still being read
 RESULTS_AGAIN_S = 0.5
@@ -50,35 +49,6 @@ FILL_AGAIN_S = 0.5
 FULL_RETRY_S = 5.0
 
 log = logging.getLogger(__name__)
-
-
-class EventLog(Protocol):
-    """Where kept events are, and where news comes from. Two of them: on Redis, and in memory for tests."""
-
-    async def listen(self, game_id: str) -> None:
-        """Return once every later message of the game will be delivered."""
-
-    async def unlisten(self, game_id: str) -> None:
-        """Hear no more of the game."""
-
-    async def since(self, game_id: str, after: Position) -> History | Gap:
-        """Every kept event after a position, or a `Gap`."""
-
-    async def recent(self, game_id: str, most: int) -> History:
-        """The latest kept events."""
-
-
-class Views(Protocol):
-    """What the hub has to ask for, because it depends on who looks."""
-
-    async def belongs(self, game_id: str, participant_id: str) -> None:
-        """Raise `NotInGame` unless they take part: who was kicked may still hold a token."""
-
-    async def snapshot(self, game_id: str, participant_id: str | None) -> tuple[Position, bytes]:
-        """Where the game stands, as a frame, and the position it stands at. Raises `NotInGame`, `GameUnknown`."""
-
-    async def results(self, message: Message, game_id: str, people: Sequence[str]) -> Mapping[str, bytes]:
-        """What a `closed` event meant for each of these participants, as frames."""
 
 
 class Arrival(NamedTuple):
@@ -115,7 +85,9 @@ class Hub:
         self._now = now
         self._max_streams = max_streams
         self._buffer_max = buffer_max
-        self._heartbeat_s = heartbeat_s
+        self._pulse = Pulse(
+            broadcast=self._broadcast, envelope=envelope, farewell=farewell, now=now, heartbeat_s=heartbeat_s
+        )
         self._max_age_s = max_age_s
         self._channels: dict[str, Channel] = {}
         self._open = 0
@@ -164,12 +136,15 @@ class Hub:
         if meanwhile is None or not self._current(channel):
             stream.close(Closed.LOST, self._farewell)
             return stream
-        opening = [*arrival.frames, *map(_frame, meanwhile)]
+        opening = [*arrival.frames, *(message.frame for message in meanwhile)]
+        if opening:
+            # Should this process die, its clients must not all come back at the same moment.
+            opening[0] = with_retry(opening[0], random.randrange(RETRY_MIN_MS, RETRY_MAX_MS))
         stream.push(b"".join(map(self._envelope, opening)))
         if viewer.participant_id in channel.kicks[arrival.kicks :]:
             stream.close(Closed.KICKED, self._envelope(frame_of(Kicked(reason="kicked"))) + self._farewell)
         if self._draining:
-            stream.close(Closed.DRAIN, self._goodbye(1000) + self._farewell)
+            stream.close(Closed.DRAIN, self._pulse.goodbye(1000))
         channel.streams.add(stream)
         channel.cancel("linger")
         for message in meanwhile:
@@ -196,7 +171,7 @@ class Hub:
         steps = min(int(over_s * 20) + 1, len(streams))
         for step in range(steps):
             for stream in streams[step::steps]:
-                stream.close(Closed.DRAIN, self._goodbye(1000 * max(over_s, 1)) + self._farewell)
+                stream.close(Closed.DRAIN, self._pulse.goodbye(1000 * max(over_s, 1)))
             await asyncio.sleep(over_s / steps)
 
     async def stop(self) -> None:
@@ -231,7 +206,7 @@ class Hub:
         if message.only_for is not None:
             self._deliver_one(channel, message)
         elif message.position is None:
-            self._offer(channel, message)
+            self._pulse.offer(channel, message)
         elif channel.filling is not None:
             channel.heard = max(channel.heard, message.position)  # the log may be read just before it
         elif message.position == Position(channel.head.epoch, channel.head.offset + 1):
@@ -273,7 +248,7 @@ class Hub:
         channel.ready.set_result(None)
         # What was published between `listen` and here found the channel not ready.
         self._fill(channel)
-        self._beat_later(channel, self._heartbeat_s * random.random())
+        self._pulse.start(channel)
 
     async def _catch_up(
         self, channel: Channel, viewer: Viewer, resume: Position | None
@@ -307,7 +282,7 @@ class Hub:
     async def _replay(self, channel: Channel, viewer: Viewer, messages: Iterable[Message]) -> list[bytes]:
         frames = []
         for message in messages:
-            frames.append(_frame(message))
+            frames.append(message.frame)
             if message.name == "closed" and viewer.participant_id is not None:
                 results = await self._views.results(message, channel.game_id, [viewer.participant_id])
                 frames.extend(results.values())
@@ -373,8 +348,8 @@ class Hub:
             channel.crowd.forget("progress")
         streams = list(channel.streams)
         with FANOUT_SECONDS.time():
-            self._broadcast(streams, self._envelope(_frame(message)))
-        if (stamp := _stamp(message.data)) is not None:
+            self._broadcast(streams, self._envelope(message.frame))
+        if (stamp := message.published_at) is not None:
             PUSH_SECONDS.labels(message.name).observe(max(0, self._now() - stamp) / 1000)
         if message.name == "closed":
             self._spawn(self._send_results(channel, message, streams))
@@ -406,7 +381,7 @@ class Hub:
             del people[:SLICE]
 
     def _deliver_one(self, channel: Channel, message: Message) -> None:
-        chunk = self._envelope(_frame(message))
+        chunk = self._envelope(message.frame)
         if message.name == "kicked" and message.only_for is not None:
             channel.kicks.append(message.only_for)
         for stream in [one for one in channel.streams if one.viewer.participant_id == message.only_for]:
@@ -414,42 +389,6 @@ class Hub:
                 stream.close(Closed.KICKED, chunk + self._farewell)
             else:
                 stream.push(chunk)
-
-    def _offer(self, channel: Channel, message: Message) -> None:
-        if message.name == "progress" and channel.last_closed() is not None:
-            return  # the log was quicker with `closed` than pub/sub with this
-        EVENTS.labels(message.name).inc()
-        for waiting in (channel.staff, channel.crowd):
-            waiting.offer(message)
-            self._fleet_later(channel, waiting)
-
-    def _fleet_later(self, channel: Channel, waiting: Fleeting) -> None:
-        if waiting.name not in channel.timers:
-            delay_s = max(0.0, waiting.due_at - self._loop.time())
-            channel.later(waiting.name, delay_s, self._fleet, channel, waiting)
-
-    def _fleet(self, channel: Channel, waiting: Fleeting) -> None:
-        if not waiting:
-            return  # overtaken by a kept event
-        to_staff = waiting is channel.staff
-        streams = [one for one in channel.streams if (one.viewer.participant_id is None) is to_staff]
-        every_s = FLEETING_EVERY_S if to_staff else max(FLEETING_EVERY_S, len(streams) / FLEETING_BUDGET)
-        waiting.due_at = self._loop.time() + every_s
-        self._broadcast(streams, b"".join(self._envelope(frame(name, data)) for name, data in waiting.take()))
-
-    def _beat_later(self, channel: Channel, delay_s: float) -> None:
-        channel.later("beat", delay_s, self._beat, channel)
-
-    def _beat(self, channel: Channel) -> None:
-        now = self._loop.time()
-        for stream in [one for one in channel.streams if one.expires_at <= now]:
-            stream.close(Closed.AGE, self._goodbye(1000) + self._farewell)
-        beat = frame_of(Heartbeat(server_now_at=self._now(), last_id=str(channel.head)))
-        self._broadcast(list(channel.streams), self._envelope(beat))
-        self._beat_later(channel, self._heartbeat_s)
-
-    def _goodbye(self, retry_ms: float) -> bytes:
-        return self._envelope(frame_of(Drain(retry_ms=int(jittered(retry_ms)))))
 
     def _linger(self, channel: Channel) -> None:
         if not channel.streams:
@@ -479,18 +418,3 @@ class Hub:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a task of the hub failed", exc_info=error)
-
-
-def jittered(value: float) -> float:
-    """80 to 100 per cent of a value: for everything that many clients would otherwise do at the same moment."""
-    return value * (0.8 + 0.2 * random.random())
-
-
-def _frame(message: Message) -> bytes:
-    return frame(message.name, message.data, message.position)
-
-
-def _stamp(data: bytes) -> int | None:
-    """`server_now_at` of a kept event: the script writes it as the last field."""
-    _, found, tail = data.rpartition(b'"server_now_at":')
-    return int(tail[:-1]) if found and tail[:-1].isdigit() else None

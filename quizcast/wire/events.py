@@ -263,6 +263,11 @@ def frame(name: str, data: bytes, position: Position | None = None) -> bytes:
     return b"event: %b\nid: %d-%d\ndata: %b\n\n" % (name.encode(), position.epoch, position.offset, data)
 
 
+def with_retry(event: bytes, retry_ms: int) -> bytes:
+    """A frame that also tells an EventSource how long to wait before it comes back."""
+    return b"retry: %d\n%b" % (retry_ms, event)
+
+
 def frame_of(event: _Event) -> bytes:
     """A fleeting event as a frame."""
     return frame(event.name, encode_data(event))
@@ -301,6 +306,17 @@ class Message(NamedTuple):
     data: bytes
     position: Position | None = None
     only_for: str | None = None
+
+    @property
+    def frame(self) -> bytes:
+        """The message as it goes over the wire to a client."""
+        return frame(self.name, self.data, self.position)
+
+    @property
+    def published_at(self) -> int | None:
+        """`server_now_at` of a kept event: the script that logs it writes it as the last field."""
+        _, found, tail = self.data.rpartition(b'"server_now_at":')
+        return int(tail[:-1]) if found and tail[:-1].isdigit() else None
 
 
 class History(NamedTuple):

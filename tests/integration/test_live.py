@@ -169,7 +169,7 @@ async def test_an_answer_to_another_question_is_refused(live: Live) -> None:
     await joined(live, game, "Ada")
     await opened(live, game, 1)
     assert isinstance((await answered(live, game, 2, Ada=1))["Ada"], QuestionNotOpen)
-    assert isinstance((await answered(live, game, 0, Ada=1))["Ada"], QuestionClosed)
+    assert isinstance((await answered(live, game, 0, Ada=1))["Ada"], QuestionNotOpen)
     assert await Games(live).answers(game.id, 0) == {}
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from quizcast import hub as hub_module
 from quizcast.errors import Draining, GameOver, GameUnknown, NotInGame, RedisUnavailable, StreamsFull, Unavailable
-from quizcast.hub import Closed, Hub, Stream, Viewer
+from quizcast.hub import Closed, Hub, Stream, Viewer, pulse
 from quizcast.hub.channel import RECENT_MAX
 from quizcast.wire.events import Message, Position, parse_position
 from tests.fakes import FAREWELL, KEPT, FakeTransport, FakeViews, MemoryLog, hub_on, in_virtual_time
@@ -490,7 +490,7 @@ async def test_the_first_of_a_burst_goes_out_at_once() -> None:
 @in_virtual_time
 async def test_a_hall_that_gets_fewer_of_them_does_not_slow_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hub_module, "FLEETING_BUDGET", 2)
+        patch.setattr(pulse, "FLEETING_BUDGET", 2)
         log, _, hub = world()
         _, host = await join(hub)
         crowd = [(await join(hub, person(f"p{number}")))[1] for number in range(4)]

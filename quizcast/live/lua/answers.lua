@@ -17,7 +17,7 @@ for key = 2, #KEYS, 6 do
   if not game[1] then
     refusal = 6
   elseif game[2] ~= question then
-    refusal = tonumber(question) < tonumber(game[2]) and 4 or 3
+    refusal = 3
   elseif game[1] ~= 'question' or game[5] == question or now > tonumber(game[4]) then
     refusal = 4
   elseif now < tonumber(game[3]) then
