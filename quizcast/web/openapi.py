@@ -87,7 +87,7 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
             {"name": query.name, "in": "query", "description": query.says, "required": query.required, "schema": schema}
         )
     if endpoint.idempotent:
-        says = "a name for this request; a retry with the same name acts once"
+        says = "a name for this request, drawn at random; a retry with the same name acts once"
         schema = {"type": "string", "maxLength": 200}
         found.append({"name": "Idempotency-Key", "in": "header", "description": says, "schema": schema})
     return found

@@ -306,7 +306,7 @@ async def test_an_answer_to_another_question_is_refused(api: Api) -> None:
     ada = await game.join("Ada")
     await play(game)
     await game.open()
-    assert refused(await ada.answer(0, 1)) == (409, "question_closed")
+    assert refused(await ada.answer(0, 1)) == (409, "question_not_open")
     assert refused(await ada.answer(2, 1)) == (409, "question_not_open")
     assert refused(await ada.answer(-1, 1)) == (409, "question_not_open")
 
