@@ -53,6 +53,10 @@ class World:
         self.player_id: str = joined["participant_id"]
         self.screen: str = self.ok("POST", f"/games/{self.game}/screen", self.host)["token"]
         self.ok("POST", f"/games/{self.game}/open", self.host, json={"time_limit_ms": 3_600_000})
+        stranger = account | {"email": f"stranger{time.time_ns()}@example.org"}
+        self.stranger: str = self.ok("POST", "/auth/register", json=stranger)["access_token"]
+        _, pin = self.new_game()
+        self.player_elsewhere: str = self.ok("POST", "/join", json={"pin": pin, "nickname": "Other"})["token"]
 
     def new_game(self) -> tuple[str, str]:
         """The id and the PIN of another game."""
@@ -652,20 +656,15 @@ def test_no_route_serves_a_stranger_what_is_not_for_anyone(world: World, endpoin
 
 @pytest.mark.parametrize("endpoint", ROUTES)
 def test_no_route_serves_whoever_it_is_not_for(world: World, endpoint: Endpoint) -> None:
-    stranger = {"email": f"s{time.time_ns()}@example.org", "password": PASSWORD, "name": "S"}
-    other_host: str = world.ok("POST", "/auth/register", json=stranger)["access_token"]
-    _, other_pin = world.new_game()
-    other_player = world.ok("POST", "/join", json={"pin": other_pin, "nickname": "Other"})["token"]
+    everybody = {world.host, world.player, world.screen, world.stranger, world.player_elsewhere}
     allowed = {
         Who.HOST: {world.host},
         Who.PARTICIPANT: {world.player},
         Who.VIEWER: {world.host, world.player, world.screen},
-        Who.ANYONE: {world.host, world.player, world.screen, other_host, other_player},
+        Who.ANYONE: everybody,
     }[endpoint.who]
     own = not endpoint.path.count("{") and endpoint.who is Who.HOST  # a stranger's own list, which is theirs to see
-    for token in {world.host, world.player, world.screen, other_host, other_player} - allowed:
-        if own and token == other_host:
-            continue
+    for token in everybody - allowed - ({world.stranger} if own else set()):
         body = QUIZ if endpoint.body is not None and "quizzes" in endpoint.path else {"locked": True}
         more = {"json": body} if endpoint.body is not None else {}
         reply = world.send(endpoint.method, address(world, endpoint), token, **more)
