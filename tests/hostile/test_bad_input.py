@@ -879,6 +879,31 @@ def test_a_file_name_of_any_shape_is_only_a_title(world: World) -> None:
         assert reply.status_code == 201 or refused(reply) == (422, "file_invalid")
 
 
+@pytest.mark.parametrize("start", [b"GET / HTTP/1.1\r\nX: ", b"GET /"])
+def test_a_head_without_end_is_cut_off(world: World, start: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", world.site.port), 5) as line:
+        line.sendall(start)
+        sent = 0
+        try:
+            while sent < 20_000_000:
+                sent += line.send(b"x" * 10_000)
+        except OSError:
+            pass
+        assert sent < 20_000_000
+
+
+def test_a_head_may_come_in_pieces_and_be_rather_long(world: World) -> None:
+    head = f"GET {BASE}/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {world.host}\r\nX: {'x' * 60_000}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", world.site.port), 5) as line:
+        for _ in range(2):  # the second on the same line
+            for first in range(0, len(head), 5000):
+                line.sendall(head[first : first + 5000].encode())
+            heard = b""
+            while not heard.endswith(b"}"):
+                heard += line.recv(65536)
+            assert heard.startswith(b"HTTP/1.1 200 ")
+
+
 def test_what_is_no_http_gets_no_more_than_a_400(world: World) -> None:
     for request in (
         b"\x16\x03\x01\x02\x00\x01\x00",
