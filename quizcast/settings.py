@@ -34,7 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redis_bin: str = ""
     keys: tuple[str, ...] = ()
     public_url: str = ""
-    trusted_proxies: str = "127.0.0.1,unix"
+    trusted_proxies: str = "127.0.0.1"
     cors_origins: tuple[str, ...] = ()
     metrics_token: str = ""
     log_level: str = "info"
@@ -63,7 +63,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     intake_pending_max: int = 20_000
     intake_group_max: int = 512
     flush_batch_max: int = 5_000
-    import_bytes_max: int = 4_194_304
+    import_bytes_max: int = 8_388_608
 
     register_per_hour: int = 60
     login_per_minute: int = 10
@@ -161,13 +161,13 @@ DOCS: dict[str, str] = {
     "redis_url": "Redis 7.0 or Valkey with the live games: `redis://`, `rediss://`, `unix://`. Empty: embedded",
     "queue_url": "Redis of the job queue; empty: the same as the live one",
     "database_url": "Postgres (15 or later), `postgresql://…`. Empty: embedded",
-    "replica_urls": "read-only Postgres servers, by commas; results and lists are read there",
+    "replica_urls": "read-only Postgres servers, by commas; the results of finished games are read there",
     "data_dir": "where the embedded servers, the key file and the metrics files live (0700)",
     "pg_bin": "folder with Postgres's programs, when the search should not find its own",
     "redis_bin": "Redis or Valkey server program, likewise",
     "keys": "`kid:secret` by commas; the first signs, all verify. Empty: a key file in the data directory",
     "public_url": "the address that people type, for links and QR codes; empty: taken from each request",
-    "trusted_proxies": "whose `X-Forwarded-*` headers are believed: addresses by commas",
+    "trusted_proxies": "whose `X-Forwarded-*` headers are believed: addresses by commas; a unix socket's always are",
     "cors_origins": "other sites whose pages may call the API, by commas; empty: none",
     "metrics_token": "bearer token that `/metrics` asks for; empty: open, so keep it behind the proxy",
     "log_level": "debug, info, warning or error",

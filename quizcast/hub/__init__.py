@@ -42,6 +42,7 @@ __all__ = ["Arrival", "Closed", "EventLog", "Hub", "Stream", "Viewer", "Views", 
 SLICE = 1000  # results read and encoded between two turns of the event loop, so that answers get in meanwhile
 FILL_TRIES = 3
 RETRY_MIN_MS, RETRY_MAX_MS = 200, 2500  # after which a browser's EventSource comes back when its line broke
+DRAIN_RETRY_MS = 500  # short: a drain spreads the return by when it closes each stream
 LINGER_S = 30.0  # a game without streams is kept warm: they may all be on their way back
 LAST_WORDS_S = 1.0  # between `finished` and the end of the streams, for results that are still being read
 RESULTS_AGAIN_S = 0.5
@@ -144,7 +145,7 @@ class Hub:
         if viewer.participant_id in channel.kicks[arrival.kicks :]:
             stream.close(Closed.KICKED, self._envelope(frame_of(Kicked(reason="kicked"))) + self._farewell)
         if self._draining:
-            stream.close(Closed.DRAIN, self._pulse.goodbye(1000))
+            stream.close(Closed.DRAIN, self._pulse.goodbye(DRAIN_RETRY_MS))
         channel.streams.add(stream)
         channel.cancel("linger")
         for message in meanwhile:
@@ -171,7 +172,7 @@ class Hub:
         steps = min(int(over_s * 20) + 1, len(streams))
         for step in range(steps):
             for stream in streams[step::steps]:
-                stream.close(Closed.DRAIN, self._pulse.goodbye(1000 * max(over_s, 1)))
+                stream.close(Closed.DRAIN, self._pulse.goodbye(DRAIN_RETRY_MS))
             await asyncio.sleep(over_s / steps)
 
     async def stop(self) -> None:

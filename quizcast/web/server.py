@@ -86,11 +86,16 @@ def run_web(
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
         proxy_headers=True,
-        forwarded_allow_ips=settings.trusted_proxies,
+        # A unix socket has no addresses; who may open it is up to the folder's permissions.
+        forwarded_allow_ips="*" if uds or _unix(sockets) else settings.trusted_proxies,
     )
     server = WebServer(config, app)
     server.run(sockets)
     return 0 if server.started else 1
+
+
+def _unix(sockets: list[socket.socket] | None) -> bool:
+    return bool(sockets) and all(one.family == socket.AF_UNIX for one in sockets or ())
 
 
 def _allow_files(wanted: int) -> None:

@@ -586,7 +586,7 @@ async def test_a_drain_is_spread_refuses_newcomers_and_says_when_to_return() -> 
     retries = [line.events[-1].json()["retry_ms"] for line in [*lines, at_the_door]]
     assert all(line.closed for line in [*lines, at_the_door])
     assert len(set(retries)) > 20
-    assert all(500 <= one <= 4000 for one in retries)
+    assert all(100 <= one <= 1000 for one in retries)  # short: the spread is in when each stream was closed
     await hub.stop()
 
 

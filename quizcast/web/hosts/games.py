@@ -39,6 +39,7 @@ from quizcast.wire.api import (
     ScreenToken,
 )
 
+SETTLED_MS = 30_000  # after the end of a game, its last rows have reached every replica
 MEDIA_TYPES = {
     "csv": "text/csv; charset=utf-8",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
@@ -163,9 +164,13 @@ async def get_results(call: Call) -> Any:
     """The whole ranking and every answer that is in Postgres."""
     kind = one_of(call, "format", ("json", "csv", "xlsx"))
     game_id = call.param("game_id")
-    view = await _view(call, game_id)
-    # The primary: a host looks at once, and what was answered a moment ago should be there.
-    async with call.services.db.write() as conn:
+    services = call.services
+    seen = await services.game(game_id, call.host_id)
+    view = _game_view(call, *seen)
+    finished_at = seen.game.finished_at
+    settled = finished_at is not None and services.live.now() - finished_at > SETTLED_MS
+    # A host looks at once, and what was answered a moment ago should be there: only later will a replica do.
+    async with services.db.read() if settled else services.db.write() as conn:
         record = await results.load_results(conn, game_id)
     made = await asyncio.to_thread(results.results, record, view)
     if kind == "json":
