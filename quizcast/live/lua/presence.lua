@@ -11,8 +11,7 @@ local count = tonumber(ARGV[4])
 for i = 5, 4 + count do
   -- Who has just been kicked may still be reported; the next question must not wait for them.
   if redis.call('HEXISTS', KEYS[2], ARGV[i]) == 1 then
-    -- GT: who has only just joined counts as here for longer than one confirmation.
-    redis.call('ZADD', KEYS[3], 'GT', now + tonumber(ARGV[1]), ARGV[i])
+    redis.call('ZADD', KEYS[3], now + tonumber(ARGV[1]), ARGV[i])
     if phase == 'question' and redis.call('SISMEMBER', KEYS[5], ARGV[i]) == 0 then
       redis.call('SADD', KEYS[4], ARGV[i])
     end
