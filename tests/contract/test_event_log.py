@@ -35,9 +35,7 @@ class Bench(NamedTuple):
 
 
 async def create_game(games: Games, game_id: str, created_at: int = 1_700_000_000_000) -> None:
-    game = Game(
-        id=game_id, pin="123456", host_id="h", quiz_id="q", question_count=1, created_at=created_at
-    )
+    game = Game(id=game_id, pin="123456", host_id="h", quiz_id="q", question_count=1, created_at=created_at)
     await games.create(game, QUIZ)
 
 

@@ -401,9 +401,7 @@ async def test_before_the_first_question_closes_nobody_has_a_rank(process: Proce
 
 
 async def test_polls_are_counted_and_not_scored(process: Process) -> None:
-    poll = msgspec.convert(
-        {"kind": "poll", "prompt": "?", "choices": [{"text": "a"}, {"text": "b"}]}, type=Poll
-    )
+    poll = msgspec.convert({"kind": "poll", "prompt": "?", "choices": [{"text": "a"}, {"text": "b"}]}, type=Poll)
     game = await new_game(process.live, poll)
     await process.join(game, "Ada", "Bob")
     await play(process, game, {"Ada": 1, "Bob": 1})
