@@ -274,6 +274,8 @@ class Hub:
                 frames = await self._replay(channel, viewer, history.messages)
                 await self._reach(channel, history.head)
                 return frames, history.head
+            if channel.over:
+                raise GameOver()  # an EventSource would keep the lost id, and come back with it for ever
             RESUMES.labels("reset").inc()
             frames.append(frame_of(Reset(reason=history.reason)))
         position, snapshot = await self._views.snapshot(channel.game_id, viewer.participant_id)

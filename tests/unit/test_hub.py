@@ -560,7 +560,7 @@ async def test_a_finished_game_ends_its_streams_and_refuses_those_who_have_seen_
     assert not stream.closed.retry
     assert line.names == ["snapshot", "closed", "finished", "result"]
     hub.detach(GAME, stream)
-    for resume in (None, "1-2"):
+    for resume in (None, "1-2", "7-1", "1-99"):  # the last two are unknown: told `reset`, they would come back for ever
         with pytest.raises(GameOver):
             await join(hub, resume=resume)
     late, told = await join(hub, person("p1"), resume="1-1")
