@@ -6,6 +6,7 @@ the deadlines of all games.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -24,6 +25,7 @@ from quizcast.domain.game import (
     Finished,
     Game,
     LeaderboardShown,
+    Open,
     Opened,
     Phase,
     step,
@@ -32,6 +34,7 @@ from quizcast.domain.nickname import clean_nickname, skeleton
 from quizcast.domain.quiz import QuizContent, correct_answer, read_answer, tally
 from quizcast.domain.scoring import Given, Tally, outcome
 from quizcast.errors import GameUnknown, ParticipantUnknown, PinUnknown, QuestionNotOpen, QuizcastError, Unavailable
+from quizcast.ids import new_id
 from quizcast.live.games import Games, LiveGame, Person, Standing
 from quizcast.live.presence import Presence
 from quizcast.live.submissions import AnswerTry, JoinTry
@@ -67,6 +70,7 @@ class Conductor:
         """`ring` is told of each game that has rows for Postgres; without it they wait for the workers' sweep."""
         self._games = games
         self._ring = ring
+        self._process = new_id()
         self._closing: set[tuple[str, int]] = set()
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,6 +85,8 @@ class Conductor:
         `key` is the request's Idempotency-Key.
         """
         quiz = await self._games.quiz(game_id)
+        if isinstance(command, Open):
+            command = msgspec.structs.replace(command, reach_ms=await self._games.reach_ms(game_id))
         for _ in range(RACES_MAX):
             before = await self._games.load(game_id)
             after, facts = step(before.game, quiz, command, before.now, key)
@@ -246,6 +252,14 @@ class Conductor:
             except QuizcastError as error:
                 log.warning("the deadlines could not be read: %s", error.code)
             await asyncio.sleep(WATCH_EVERY_S)
+
+    def reached(self, game_id: str, reach_ms: int) -> None:
+        """An event has gone out to all streams of this process, so long after its stamp: the next lead goes by it."""
+        self._spawn(self._tell_reach(game_id, reach_ms))
+
+    async def _tell_reach(self, game_id: str, reach_ms: int) -> None:
+        with contextlib.suppress(QuizcastError):  # the lead is then as before
+            await self._games.tell_reach(game_id, self._process, reach_ms)
 
     def everybody_answered(self, game_id: str, question: int | None = None) -> None:
         """Nobody is waited for any more: close the question soon, if the host wants that."""

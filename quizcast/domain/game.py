@@ -17,6 +17,8 @@ from quizcast.domain.quiz import Order, QuizContent, Shuffle
 from quizcast.domain.scoring import Opening, Rules
 from quizcast.errors import GameOver, NoMoreQuestions, OutOfPhase, QuestionPlayed
 
+LEAD_MS = 300  # unless a host says otherwise; longer by itself where an event takes longer to reach everybody
+LEAD_MAX_MS = 5000
 KEYS_KEPT = 8  # idempotency keys remembered; a client retries its last command, not one of long ago
 TOP_MAX = 100
 
@@ -44,7 +46,7 @@ class GameOptions(Rules, frozen=True, kw_only=True):
     max_participants: Annotated[int, Meta(ge=1, le=100_000)] = 10_000
     close_when_all_answered: bool = True
     late_join: bool = True
-    lead_ms: Annotated[int, Meta(ge=0, le=10_000)] = 300
+    lead_ms: Annotated[int, Meta(ge=0, le=10_000)] = LEAD_MS
     grace_ms: Annotated[int, Meta(ge=0, le=10_000)] = 500
 
 
@@ -81,11 +83,16 @@ class Game(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True):
-    """Ask a question: the given one, else the next. `chance` in [0, 1) picks the shuffle of an `order` question."""
+    """Ask a question: the given one, else the next.
+
+    `chance` in [0, 1) picks the shuffle of an `order` question; `reach_ms` is how long the last events took to reach
+    everybody.
+    """
 
     question: int | None = None
     time_limit_ms: int | None = None
     chance: float = 0.0
+    reach_ms: int = 0
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,7 +192,7 @@ def _open(game: Game, quiz: QuizContent, command: Open, now: int) -> tuple[Game,
     if index in game.played:
         raise QuestionPlayed(f"question {index} was played; a question is played once in a game")
     question = quiz.questions[index]
-    opens_at = now + game.options.lead_ms
+    opens_at = now + lead_ms(game.options, command.reach_ms)
     opening = Opening(
         question=index,
         opens_at=opens_at,
@@ -196,6 +203,13 @@ def _open(game: Game, quiz: QuizContent, command: Open, now: int) -> tuple[Game,
         game, phase=Phase.QUESTION, opening=opening, played=(*game.played, index), board_limit=None
     )
     return after, (Opened(opening=opening),)
+
+
+def lead_ms(options: GameOptions, reach_ms: int) -> int:
+    """How far ahead of its opening a question is pushed: as the host says, and unless they do, far enough for all."""
+    if options.lead_ms != LEAD_MS:
+        return options.lead_ms
+    return min(LEAD_MAX_MS, max(LEAD_MS, 2 * reach_ms))  # twice: the way from here to the screen is not measured
 
 
 def _close(game: Game, command: Close) -> tuple[Game, tuple[Fact, ...]]:

@@ -77,8 +77,13 @@ class Hub:
         buffer_max: int,
         heartbeat_s: float,
         max_age_s: float,
+        reached: Callable[[str, int], None] = lambda _game_id, _took_ms: None,
     ) -> None:
-        """`envelope` wraps a frame for the transport, `farewell` ends its body; `now` is the server's clock in ms."""
+        """`envelope` wraps a frame for the transport, `farewell` ends its body; `now` is the server's clock in ms.
+
+        `reached` is told how many ms after its stamp a kept event had gone out to all streams of a game here.
+        """
+        self._reached = reached
         self._log = event_log
         self._views = views
         self._envelope = envelope
@@ -352,13 +357,19 @@ class Hub:
         streams = list(channel.streams)
         with FANOUT_SECONDS.time():
             self._broadcast(streams, self._envelope(message.frame))
-        if (stamp := message.published_at) is not None:
-            PUSH_SECONDS.labels(message.name).observe(max(0, self._now() - stamp) / 1000)
+        if (stamp := message.published_at) is not None and streams:
+            # Not now: the event loop writes to the sockets at the end of this turn.
+            self._loop.call_soon(self._written, channel, message.name, stamp)
         if message.name == "closed":
             self._spawn(self._send_results(channel, message, streams))
         elif message.name == "finished":
             # No more will ever come; clients that return are told so by a 204.
             channel.later("over", LAST_WORDS_S, self._cut, channel, Closed.OVER)
+
+    def _written(self, channel: Channel, name: str, stamp: int) -> None:
+        took_ms = max(0, self._now() - stamp)
+        PUSH_SECONDS.labels(name).observe(took_ms / 1000)
+        self._reached(channel.game_id, took_ms)
 
     def _broadcast(self, streams: Iterable[Stream], chunk: bytes) -> None:
         count = 0

@@ -23,6 +23,7 @@ PIN_TRIES = 50
 PIN_AFTER_END_S = 600  # so that who comes late reads "over" and not "unknown"
 TAKEOVER_MS = 1500  # scoring 10,000 answers takes a tenth of that; longer, and the one who sealed has died
 QUIZZES_KEPT = 500  # games that one process plays at once; more only costs a read each
+REACH_FRESH_S = 600  # a process that is gone must not slow the game down for long
 HASH_CHUNK = 2000  # fields per HSET and per HSCAN: no command holds the server for more than a few ms
 
 _encode_game = msgspec.msgpack.Encoder().encode
@@ -300,6 +301,19 @@ class Games:
         now = seconds * 1000 + micros / 1000
         self._live.set_clock(now)
         return [(game_id.decode(), (at - now) / 1000) for shard in shards for game_id, at in shard]
+
+    async def tell_reach(self, game_id: str, process: str, reach_ms: int) -> None:
+        """Note how long an event took from its stamp to the last of a process's streams."""
+        key = self._keys.reach(game_id)
+        async with self._live.client.pipeline(transaction=False) as pipe:
+            pipe.hset(key, process, reach_ms)
+            pipe.expire(key, REACH_FRESH_S)
+            await self._live.do("tell_reach", pipe.execute())
+
+    async def reach_ms(self, game_id: str) -> int:
+        """How long the latest events took to reach everybody, by the slowest process; 0 when nothing is known."""
+        found = await self._live.do("reach", self._live.client.hvals(self._keys.reach(game_id)))
+        return max(map(int, found), default=0)
 
     async def forget_due(self, game_id: str) -> None:
         """Take a game off the list of deadlines, because it is gone."""

@@ -95,6 +95,10 @@ class Keys:
         """Set: participants who have answered the open question."""
         return self._of(game_id, "done")
 
+    def reach(self, game_id: str) -> str:
+        """Hash: process → ms from the stamp of its latest kept event to the last of its streams. Lives for minutes."""
+        return self._of(game_id, "reach")
+
     def channel(self, game_id: str) -> str:
         """Sharded pub/sub channel: the game's messages, as in `wire.events.Message`."""
         return self._of(game_id, "channel")

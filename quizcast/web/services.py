@@ -106,6 +106,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             buffer_max=settings.stream_buffer_bytes,
             heartbeat_s=settings.heartbeat_s,
             max_age_s=settings.stream_max_age_s,
+            reached=conductor.reached,
         )
         await event_log.start(hub.deliver, hub.restored)
         stack.push_async_callback(event_log.stop)

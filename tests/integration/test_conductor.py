@@ -10,7 +10,7 @@ import pytest
 
 from quizcast.conductor import Conductor, join_try
 from quizcast.domain import scoring
-from quizcast.domain.game import Close, CloseReason, Finish, Game, Lock, Open, Phase, ShowLeaderboard
+from quizcast.domain.game import Close, CloseReason, Finish, Game, GameOptions, Lock, Open, Phase, ShowLeaderboard
 from quizcast.domain.quiz import Order, Poll, QuizContent
 from quizcast.domain.scoring import Tally, outcome
 from quizcast.errors import (
@@ -443,3 +443,15 @@ async def test_the_games_own_quiz_stays_what_it_was(process: Process) -> None:
     game = await new_game(process.live)
     assert await process.games.quiz(game.id) == QuizContent(title="t", questions=(FOUR, FOUR, FOUR))
     assert abs(game.created_at - await now(process.live)) < 5_000
+
+
+async def test_the_slowest_process_sets_the_lead_of_the_next_question(processes: Sequence[Process]) -> None:
+    one, other = processes
+    game = await new_game(one.live, options=GameOptions())
+    one.conductor.reached(game.id, 40)
+    other.conductor.reached(game.id, 450)
+    await asyncio.gather(one.conductor.stop(), other.conductor.stop())
+    before = await now(one.live)
+    after = await one.conductor.command(game.id, Open())
+    assert after.opening is not None
+    assert 900 <= after.opening.opens_at - before < 1400

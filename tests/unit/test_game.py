@@ -6,9 +6,12 @@ from math import factorial
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from quizcast.domain.game import (
     KEYS_KEPT,
+    LEAD_MAX_MS,
+    LEAD_MS,
     Close,
     Closed,
     CloseReason,
@@ -17,6 +20,7 @@ from quizcast.domain.game import (
     Finish,
     Finished,
     Game,
+    GameOptions,
     LeaderboardShown,
     Lock,
     Open,
@@ -263,3 +267,15 @@ def test_only_order_questions_are_shuffled() -> None:
     game, _ = played(Open(question=0, chance=0.5))
     assert game.opening is not None
     assert game.opening.shuffle == ()
+
+
+@given(st.integers(0, 10_000), st.integers(0, 20_000))
+def test_a_question_leads_by_what_the_host_says_or_else_as_long_as_the_fan_out_needs(asked: int, reach: int) -> None:
+    game = structs.replace(LOBBY, options=GameOptions(lead_ms=asked))
+    after, _ = step(game, QUIZ, Open(reach_ms=reach), NOW)
+    assert after.opening is not None
+    lead = after.opening.opens_at - NOW
+    if asked != LEAD_MS:
+        assert lead == asked
+    else:
+        assert lead == min(LEAD_MAX_MS, max(LEAD_MS, 2 * reach))
