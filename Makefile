@@ -7,12 +7,12 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 PIP := $(RUN) pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: help setup demo test lint check format lock clean
+.PHONY: help setup demo test lint check format lock bench bench-quick bench-peers clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
-		printf '  make %-8s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+		printf '  make %-11s %s\n' "$$target" "$$text"; done
 
 setup: $(VENV)/ready ## Build .venv from the lock file, when it is missing or stale
 
@@ -38,6 +38,28 @@ lock: setup ## Pin the newest versions that pyproject.toml allows, with hashes
 	$(PIP) install uv
 	$(VENV)/bin/uv pip compile pyproject.toml --upgrade --universal --generate-hashes --python-version 3.11 \
 		--extra embedded --extra dev --custom-compile-command 'make lock' --quiet --output-file requirements.lock
+
+bench: setup bench-peers ## Measure beside nchan, socket.io, BullMQ and bare floors; writes bench/RESULTS.md (ARGS="--only fanout")
+	$(RUN) bench.run $(ARGS)
+
+bench-quick: setup ## Compare with the last release's ratios to the floors, in three minutes
+	$(RUN) bench.run --quick $(ARGS)
+
+# Only root installs packages; anybody else is told which. What is there is left as it is.
+bench-peers:
+	@missing=; for package in gcc libc6-dev nginx-light libnginx-mod-nchan nodejs npm; do \
+		case $$package in nginx-light) command -v nginx ;; nodejs) command -v node ;; npm|gcc) command -v $$package ;; \
+			*) dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep 'install ok installed' ;; \
+		esac >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y $$missing >/dev/null; \
+		else \
+			echo "the bench's peers need:$$missing" >&2; exit 1; \
+		fi; \
+	fi
+	@cd bench/peers && npm ci --silent --ignore-scripts --no-audit --no-fund
+	@$(PIP) install 'matplotlib>=3.9'
 
 clean: ## Remove what was built; data under var/ stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -13,7 +13,9 @@ from typing import LiteralString
 import msgspec
 import psycopg
 
+from bench.backstage import join
 from quizcast.auth import Keyring, Kind, Tokens
+from quizcast.live.redis import Live
 from quizcast.settings import Settings
 from quizcast.simulate import Address, Host
 from quizcast.simulate.calls import Connection
@@ -90,16 +92,9 @@ async def measure(url: str, settings: Settings, *, per_second: int, seconds: int
 
 
 async def _join(settings: Settings, game_id: str, people: int) -> list[str]:
-    """Let people in by the script itself: how fast joins are is another measurement."""
-    from quizcast.live.redis import Live
-    from quizcast.live.submissions import JoinTry, Submissions
-
     live = Live(settings)
-    submissions, shard = Submissions(live), live.keys.shard_of(game_id)
     who = [f"p{number}" for number in range(people)]
-    for first in range(0, people, 500):
-        tries = [JoinTry(game_id, one, one, one) for one in who[first : first + 500]]
-        await submissions.take_joins(shard, tries)
+    await join(live, game_id, who)
     await live.close()
     return who
 

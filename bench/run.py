@@ -1,140 +1,87 @@
-"""`make bench`: the figures that quizcast promises, measured on this machine, as a table.
-
-Each figure is the median of the rounds, with the worst beside it. The machine is shared by the servers and the crowd,
-as it is in the promises; run it on a quiet one.
-"""
+"""Runs the contests in turn, several rounds interleaved, and writes what came out; the command behind `make bench`."""
 
 import argparse
-import asyncio
-import json
-import os
-import platform
-import secrets
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
-from rich.console import Console
-from rich.table import Table
 
-from bench.flush_lag import Lag, measure
-from bench.tree import serve
-from quizcast.embedded import Services
-from quizcast.settings import Settings
+from bench import promises
+from bench.backstage import Backstage, backstage
+from bench.contest import Contest, Sample
+from bench.fanout import FanOut
+from bench.flush import Flush
+from bench.intake import Intake
+from bench.machine import LOAD_CORE, describe, load, pin
+from bench.plots import draw
+from bench.report import Run, compared, written
+
+HERE = Path(__file__).parent
+FIGURES = HERE / "figures.json"  # of the last release: what `--quick` compares with
+RESULTS = HERE / "RESULTS.md"
+ROUNDS = 5
+QUICK_ROUNDS = 3
+BUSY = 0.5  # processes that run besides the bench; above that, figures are noise
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description="Measure what quizcast promises.")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write the figures here too")
+    """Measure; write `RESULTS.md`, plots and figures, or compare with the last ones."""
+    parser = argparse.ArgumentParser(description="Measure quizcast beside its peers.")
+    parser.add_argument("--quick", action="store_true", help="compare with the last release's figures; writes nothing")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--only", nargs="+", metavar="CONTEST", choices=["fanout", "intake", "flush", "promises"])
+    parser.add_argument("--sizes", nargs="+", type=int, help="instead of the contest's own; use it with --only")
+    parser.add_argument("--contestants", nargs="+", metavar="NAME")
+    parser.add_argument("--out", type=Path, default=HERE, help="where the results go")
     chosen = parser.parse_args()
-    figures: dict[str, list[float]] = {}
-    for number in range(chosen.rounds):
-        print(f"round {number + 1} of {chosen.rounds}", file=sys.stderr)
-        for users in (1000, 2000):
-            for name, value in demo(users).items():
-                figures.setdefault(f"demo of {users:,}: {name}", []).append(value)
-        for name, value in memory().items():
-            figures.setdefault(name, []).append(value)
-        for name, value in flush().items():
-            figures.setdefault(name, []).append(value)
-        figures.setdefault("start of serve on existing data (s)", []).append(start())
-    show(figures, chosen.rounds)
-    if chosen.json:
-        chosen.json.write_text(json.dumps(figures, indent=2))
+    if load() > BUSY:
+        print(f"others are at work here (load {load():.1f}): these figures will be provisional", file=sys.stderr)
+    rounds = chosen.rounds or (QUICK_ROUNDS if chosen.quick else ROUNDS)
+    wanted = chosen.only or ["fanout", "intake", "flush", *([] if chosen.quick else ["promises"])]
+    # First, while this process and its children may still use every core.
+    promised = promises.measured(rounds) if "promises" in wanted else {}
+    pin(LOAD_CORE)
+    with tempfile.TemporaryDirectory() as folder, backstage(Path(folder)) as stage:
+        contests = [contest for contest in _contests(stage) if contest.name in wanted]
+        samples = list(_samples(contests, rounds, chosen))
+    run = Run(machine=describe(), rounds=rounds, load=load(), samples=samples, promises=promised)
+    if chosen.quick:
+        sys.exit(compared(run, msgspec.json.decode(FIGURES.read_bytes(), type=Run), contests))
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    plots = [draw(contest, samples, chosen.out) for contest in contests]
+    (chosen.out / RESULTS.name).write_text(written(run, contests, plots))
+    (chosen.out / FIGURES.name).write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n")
 
 
-def demo(users: int) -> dict[str, float]:
-    """One `quizcast demo --exit`."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.json"
-        command = [sys.executable, "-m", "quizcast", "demo", "--users", str(users), "--exit", "--json", str(report)]
-        status = subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
-        found = json.loads(report.read_text())
-    answers, events = found["answers"], found["events"]
-    return {
-        "push p99 (ms)": found["push_ms"]["p99"],
-        "ack p99 (ms)": found["ack_ms"]["p99"],
-        "events missed": events["missed"] + events["duplicated"] + events["out_of_order"],
-        "answers lost": answers["accepted"] - answers["in_results"],
-        "errors": answers["errors"] + answers["refused"],
-        "exit status": status,
-    }
+def _contests(stage: Backstage) -> Iterator[Contest[Any]]:
+    yield FanOut(stage)
+    yield Intake(stage)
+    yield Flush(stage)
 
 
-def memory() -> dict[str, float]:
-    """Memory of the whole tree with 1,000 participants, and what a further stream costs."""
-    from quizcast.simulate import Address, Crowd, Host
-
-    async def grow(url: str, look: list[tuple[int, float, float]]) -> None:
-        address = await Address.resolve(url)
-        host = await Host.register(address)
-        question = {"kind": "true_false", "prompt": "Is it?", "correct": True}
-        quiz_id = await host.create_quiz({"title": "Memory", "questions": [question]})
-        game = await host.create_game(quiz_id, {})
-        crowds = []
-        for size in (1000, 2000):
-            crowd = Crowd(address, size, quiz=host.quiz, nickname=lambda place, size=size: f"{size} {place}")
-            await crowd.join(game.pin)
-            await asyncio.sleep(2)
-            crowds.append(crowd)
-            look.append((sum(one.streams for one in crowds), tree.pss_mb(), tree.pss_mb("quizcast: web")))
-        for crowd in crowds:
-            await crowd.leave()
-        await host.leave()
-
-    seen: list[tuple[int, float, float]] = []
-    with tempfile.TemporaryDirectory() as folder, serve(Path(folder) / "data") as tree:
-        asyncio.run(grow(tree.url, seen))
-    (few, whole, web), (many, _, more_web) = seen
-    return {
-        f"memory of the tree at {few:,} (MB)": whole,
-        "memory of one further stream (KB)": (more_web - web) * 1024 / (many - few),
-    }
-
-
-def flush(per_second: int = 2000, seconds: int = 15) -> dict[str, float]:
-    """Age of acknowledged answers when Postgres has them, at a steady rate."""
-    with tempfile.TemporaryDirectory() as folder:
-        keys = (f"bench:{secrets.token_urlsafe(32)}",)  # known to both: the crowd's tokens are made here
-        settings = Settings(data_dir=Path(folder) / "data", keys=keys)
-        with Services.start(settings) as services:
-            urls = {"redis_url": services.redis_url, "database_url": services.database_url}
-            settings = msgspec.structs.replace(settings, **urls)
-            with serve(Path(folder) / "tree", env=settings.to_env()) as tree:
-                lag: Lag = asyncio.run(measure(tree.url, settings, per_second=per_second, seconds=seconds))
-    return {
-        f"flush at {per_second:,}/s: p99 (ms)": lag.p99_ms,
-        "flush: answers a second reached": lag.per_second,
-        "flush: refused or not stored": lag.refused + lag.sent - lag.refused - lag.stored,
-    }
-
-
-def start() -> float:
-    """Seconds from the command to `/readyz`, on a data directory that has been used."""
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "data"
-        with serve(data):
-            time.sleep(0.5)
-        with serve(data) as tree:
-            return tree.ready_s
-
-
-def show(figures: dict[str, list[float]], rounds: int) -> None:
-    """The table."""
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    table = Table(title=f"quizcast on {machine}; {rounds} rounds")
-    table.add_column("figure")
-    table.add_column("median", justify="right")
-    table.add_column("worst", justify="right")
-    for name, values in figures.items():
-        table.add_row(name, f"{statistics.median(values):,.1f}", f"{max(values):,.1f}")
-    Console().print(table)
+def _samples(contests: Sequence[Contest[Any]], rounds: int, chosen: argparse.Namespace) -> Iterator[Sample]:
+    """One measurement after the other: within a round every contestant has its turn at a size, so that a disturbance
+    meets all of them alike."""
+    for number in range(1, rounds + 1):
+        for contest in contests:
+            for size in chosen.sizes or (contest.quick_sizes if chosen.quick else contest.sizes):
+                for contestant in contest.contestants:
+                    if chosen.contestants and contestant.name not in chosen.contestants:
+                        continue
+                    if chosen.quick and contestant.name not in ("quizcast", *contest.quick_floors):
+                        continue
+                    print(f"round {number}/{rounds} {contest.name} {size:,}: {contestant.name}", file=sys.stderr)
+                    try:
+                        figures = contest.measure(contestant, size)
+                    except RuntimeError as error:  # a contestant who cannot do it is no reason to stop the others
+                        print(f"  {error}", file=sys.stderr)
+                        continue
+                    yield Sample(
+                        contest=contest.name, contestant=contestant.name, size=size, round=number, figures=figures
+                    )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from bench.machine import family, pss_kb
+
 READY = "quizcast is ready on "
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 40
@@ -24,18 +26,11 @@ class Tree:
 
     def processes(self) -> dict[int, str]:
         """The pid and title of every process of the tree, the supervisor's first."""
-        found = {self.process.pid: _title(self.process.pid)}
-        waiting = [self.process.pid]
-        while waiting:
-            pid = waiting.pop()
-            for child in _children(pid):
-                found[child] = _title(child)
-                waiting.append(child)
-        return found
+        return family(self.process.pid)
 
     def pss_mb(self, title: str = "") -> float:
         """Memory of the processes whose title has this in it, shared pages counted once, in MB."""
-        return sum(_pss_kb(pid) for pid, name in self.processes().items() if title in name) / 1024
+        return pss_kb(pid for pid, name in self.processes().items() if title in name) / 1024
 
 
 @contextlib.contextmanager
@@ -62,23 +57,3 @@ def _address(process: subprocess.Popen[str]) -> str:
         if line.startswith(READY):
             return line.removeprefix(READY).strip()
     raise RuntimeError(f"serve ended with status {process.wait()}")
-
-
-def _children(pid: int) -> list[int]:
-    with contextlib.suppress(OSError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
-
-
-def _title(pid: int) -> str:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
-    return ""
-
-
-def _pss_kb(pid: int) -> int:
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1])
-    return 0

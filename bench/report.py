@@ -1,0 +1,155 @@
+"""What a run found: medians with their spread, ratios to the floors of the same round, goals, and the comparison."""
+
+import statistics
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from bench.contest import Contest, Goal, Metric, Sample
+
+OURS = "quizcast"
+TOLERANCE = 0.15  # what `bench-quick` lets a ratio be worse by: more than rounds differ on a quiet machine
+FAILED = 1
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that was measured in one run; `load` is the load average at its end."""
+
+    machine: dict[str, str]
+    rounds: int
+    load: float
+    samples: list[Sample]
+    promises: dict[str, list[float]] = {}
+
+
+class Figures:
+    """The samples of one contest, to be asked for values and ratios."""
+
+    def __init__(self, contest: Contest[Any], samples: Sequence[Sample]) -> None:
+        self._found = {
+            (one.contestant, one.size, one.round): one.figures for one in samples if one.contest == contest.name
+        }
+        self.sizes = sorted({size for _, size, _ in self._found})
+        self.names = list(dict.fromkeys(name for name, _, _ in self._found))
+
+    def values(self, name: str, size: int, metric: str) -> list[float]:
+        """A contestant's values, one for each round that it came through."""
+        return [found[metric] for (who, at, _), found in self._found.items() if (who, at) == (name, size)]
+
+    def ratios(self, name: str, over: str, size: int, metric: str) -> list[float]:
+        """The same as multiples of another contestant's, each of the same round."""
+        pairs = [
+            (found[metric], self._found[over, size, number][metric])
+            for (who, at, number), found in self._found.items()
+            if (who, at) == (name, size) and (over, size, number) in self._found
+        ]
+        return [own / other for own, other in pairs if other]
+
+
+def written(run: Run, contests: Sequence[Contest[Any]], plots: Sequence[str]) -> str:
+    """`RESULTS.md`."""
+    return "\n".join(_lines(run, contests, plots)) + "\n"
+
+
+def _lines(run: Run, contests: Sequence[Contest[Any]], plots: Sequence[str]) -> Iterator[str]:
+    yield "# What quizcast measures beside its peers"
+    yield ""
+    yield "Written by `make bench`; run it on a quiet machine. Each figure is the median of the rounds, with the"
+    yield "smallest and the largest in brackets; a ratio (×) is the median of the ratios within each round. In a round,"
+    yield f"contestants take turns at each size. {run.rounds} rounds; load average at the end: {run.load:.1f}."
+    for contest, plot in zip(contests, plots, strict=True):
+        figures = Figures(contest, run.samples)
+        yield from ("", f"## {contest.title}", "", contest.says, "", f"![{contest.title}]({plot})")
+        if goals := [line for goal in contest.goals if (line := _goal_line(contest, figures, goal))]:
+            yield from ("", f"| {OURS} | is | is to be | |", "|---|--:|--:|---|", *goals)
+        for size in figures.sizes:
+            yield from ("", f"### {size:,} {contest.unit}", "", *_table(contest, figures, size))
+    if run.promises:
+        yield from ("", "## Promises", "", "A whole installation and its crowd on all cores, nothing pinned.", "")
+        yield from ("| figure | median | worst |", "|---|--:|--:|")
+        for name, values in run.promises.items():
+            yield f"| {name} | {statistics.median(values):,.1f} | {max(values):,.1f} |"
+    yield from ("", "## Machine", "", "| | |", "|---|---|")
+    yield from (f"| {name} | {value} |" for name, value in run.machine.items())
+
+
+def _goal_line(contest: Contest[Any], figures: Figures, goal: Goal) -> str | None:
+    values = _of_goal(figures, goal)
+    if not values:
+        return None
+    metric = next(one for one in contest.metrics if one.key == goal.metric)
+    over, value = f" ÷ {goal.over}" if goal.over else "", statistics.median(values)
+    bound = f"≤ {goal.at_most:g}" if goal.at_most is not None else f"≥ {goal.at_least:g}"
+    verdict = "reached" if _holds(goal, value) else "missed"
+    digits = 2 if goal.over else metric.digits
+    return f"| {metric.title} at {goal.size:,}{over} | {_spread(values, digits)} | {bound} | {verdict} |"
+
+
+def _of_goal(figures: Figures, goal: Goal) -> list[float]:
+    if goal.over is None:
+        return figures.values(OURS, goal.size, goal.metric)
+    return figures.ratios(OURS, goal.over, goal.size, goal.metric)
+
+
+def _holds(goal: Goal, value: float) -> bool:
+    return (goal.at_most is None or value <= goal.at_most) and (goal.at_least is None or value >= goal.at_least)
+
+
+def _table(contest: Contest[Any], figures: Figures, size: int) -> Iterator[str]:
+    heads, columns = ["contestant"], list(_columns(contest))
+    for metric, floor in columns:
+        heads.append(f"× {floor}" if floor else metric.title)
+    yield f"| {' | '.join(heads)} |"
+    yield f"|---|{'--:|' * len(columns)}"
+    for name in figures.names:
+        if figures.values(name, size, contest.metrics[0].key):
+            cells = [_cell(figures, name, size, metric, floor) for metric, floor in columns]
+            yield f"| {name} | {' | '.join(cells)} |"
+
+
+def _columns(contest: Contest[Any]) -> Iterator[tuple[Metric, str]]:
+    for metric in contest.metrics:
+        yield metric, ""
+        if metric.ratio:
+            yield from ((metric, floor) for floor in contest.floors)
+
+
+def _cell(figures: Figures, name: str, size: int, metric: Metric, floor: str) -> str:
+    if not floor:
+        return _spread(figures.values(name, size, metric.key), metric.digits)
+    ratios = figures.ratios(name, floor, size, metric.key)
+    return f"{statistics.median(ratios):.2f}" if ratios else "-"
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    middle, least, most = statistics.median(values), min(values), max(values)
+    if len(values) == 1 or least == most:
+        return f"{middle:,.{digits}f}"
+    return f"{middle:,.{digits}f} ({least:,.{digits}f}-{most:,.{digits}f})"
+
+
+def compared(now: Run, before: Run, contests: Sequence[Contest[Any]]) -> int:
+    """Print our ratios to the floors beside those of a run before; the exit status."""
+    worse = 0
+    print(f"{'':44}{'now':>8}{'release':>10}{'change':>9}")
+    for contest in contests:
+        new, old = Figures(contest, now.samples), Figures(contest, before.samples)
+        for metric in (one for one in contest.metrics if one.ratio):
+            for size in new.sizes:
+                for floor in contest.quick_floors:
+                    here, there = new.ratios(OURS, floor, size, metric.key), old.ratios(OURS, floor, size, metric.key)
+                    if not (here and there):
+                        continue
+                    change = statistics.median(here) / statistics.median(there) - 1
+                    bad = (change if metric.lower else -change) > TOLERANCE
+                    worse += bad
+                    name = f"{contest.name} {size:,}: {metric.title} ÷ {floor}"
+                    line = f"{name:52}{statistics.median(here):8.2f}{statistics.median(there):8.2f}{change:+9.0%}"
+                    print(line + ("  worse" if bad else ""))
+    print(
+        f"{worse} ratios are worse than the last release's by more than {TOLERANCE:.0%}"
+        if worse
+        else "as before, or better"
+    )
+    return FAILED if worse else 0
