@@ -105,8 +105,8 @@ class Flush(Contest[Storer]):
     title = "Flush"
     says = (
         f"One `quizcast worker` on core {SERVER_CORE} empties a stream of answers; Postgres and Redis are on the "
-        "other, from the first batch stored to the last row committed and acknowledged. The floor is psql on the same core, "
-        "which copies the same rows from a file into the same table."
+        "other, from the first batch stored to the last row committed and acknowledged. The floor is psql on the same "
+        "core, which copies the same rows from a file into the same table."
     )
     unit = "rows"
     metrics = (Metric(key="per_s", title="rows/s", digits=0, ratio=True, lower=False),)
