@@ -9,6 +9,7 @@ import hmac
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, cast
 
 import msgspec
 from starlette.applications import Starlette
@@ -18,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from quizcast import metrics
 from quizcast.errors import (
@@ -61,12 +63,13 @@ HotRoute = Callable[[Scope, Receive, Send, str], Awaitable[None]]
 class App:
     """The application; `services` is there while the lifespan lasts."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, trusted: str = "") -> None:
+        """`trusted` are the proxies whose forwarding headers are believed, as uvicorn spells them."""
         self.settings = settings
         self.services: Services | None = None
-        self._hot: dict[tuple[str, str], tuple[HotRoute, str]] = {
-            ("POST", "answers"): (self._answer, "/games/{game_id}/answers"),
-            ("GET", "events"): (self._events, "/games/{game_id}/events"),
+        self._hot: dict[tuple[str, str], HotRoute] = {
+            ("POST", "answers"): self._answer,
+            ("GET", "events"): self._events,
         }
         router = Starlette(
             routes=[*map(self._route, ENDPOINTS), *self._operations()],
@@ -74,7 +77,7 @@ class App:
             lifespan=self._lifespan,
         )
         router.router.redirect_slashes = False  # an address has one spelling; and a redirect would believe `Host`
-        self._router: ASGIApp = router
+        self._router = cast("ASGIApp", ProxyHeadersMiddleware(cast("Any", router), trusted))
         self._app: ASGIApp = self._dispatch
         if settings.cors_origins:
             self._app = CORSMiddleware(
@@ -85,21 +88,20 @@ class App:
                 expose_headers=["ETag", "Retry-After", "X-Request-Id"],
             )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request (or the lifespan)."""
-        await self._app(scope, receive, send)
+    # Plain functions that hand on a coroutine: an `async def` would be one frame more for the life of each stream.
 
-    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(GAMES):
-            game_id, _, action = scope["path"][len(GAMES) :].partition("/")
-            hot = self._hot.get((scope["method"], action))
-            if hot is not None:
-                await hot[0](scope, receive, send, game_id)
-                return
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve one request (or the lifespan)."""
+        return self._app(scope, receive, send)
+
+    def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            await self._router(scope, receive, send)
-            return
-        await self._measured(scope, receive, send)
+            return self._router(scope, receive, send)
+        if scope["path"].startswith(GAMES):
+            game_id, _, action = scope["path"][len(GAMES) :].partition("/")
+            if hot := self._hot.get((scope["method"], action)):
+                return hot(scope, receive, send, game_id)
+        return self._measured(scope, receive, send)
 
     # ── the hot routes ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -136,13 +138,21 @@ class App:
         services = self._at_work()
         try:
             claims = claims_of(scope, Who.VIEWER, services.tokens, game_id)
-            await streams.stream(services, claims, game_id, scope, receive, send)
+            opened = await streams.open_stream(services, claims, game_id, scope, send)
         except QuizcastError as error:
             status, head, body = problem(error)
             head.append((b"content-length", str(len(body)).encode()))
             await send({"type": "http.response.start", "status": status, "headers": head})
             await send({"type": "http.response.body", "body": body})
             _count("GET", "/games/{game_id}/events", status, began)
+            return
+        if opened is None:
+            return
+        try:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        finally:
+            streams.close_stream(services, game_id, opened)
 
     # ── everything else ───────────────────────────────────────────────────────────────────────────────────────
 

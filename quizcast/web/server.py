@@ -69,7 +69,8 @@ def run_web(
 ) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. Listens on `sockets` if given, else on `uds` or `host:port`."""
     _allow_files(settings.max_streams * 2 + FILES_SPARE)
-    app = App(settings)
+    # A unix socket has no addresses; who may open it is up to the folder's permissions.
+    app = App(settings, trusted="*" if uds or _unix(sockets) else settings.trusted_proxies)
     config = uvicorn.Config(
         app,
         host=host,
@@ -85,9 +86,8 @@ def run_web(
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
-        proxy_headers=True,
-        # A unix socket has no addresses; who may open it is up to the folder's permissions.
-        forwarded_allow_ips="*" if uds or _unix(sockets) else settings.trusted_proxies,
+        interface="asgi3",
+        proxy_headers=False,  # the app sees to them, where an address matters: not on the hot routes
     )
     server = WebServer(config, app)
     server.run(sockets)

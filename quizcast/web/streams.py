@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from sse_starlette import EventSourceResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope, Send
 
 from quizcast.auth import Claims, Kind
 from quizcast.domain.game import Phase
@@ -20,7 +20,7 @@ from quizcast.errors import (
     RedisUnavailable,
     StreamsFull,
 )
-from quizcast.hub import Viewer
+from quizcast.hub import Stream, Viewer
 from quizcast.web.guard import headers_of
 from quizcast.web.http import Call, Endpoint, Query, Who
 from quizcast.web.protocol import transport_of
@@ -40,8 +40,11 @@ async def viewer_of(services: Services, claims: Claims, game_id: str) -> Viewer:
     return Viewer(participant_id=claims.subject if claims.kind is Kind.PARTICIPANT else None)
 
 
-async def stream(services: Services, claims: Claims, game_id: str, scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve one event stream until it ends. Errors are raised before a byte has been sent."""
+async def open_stream(services: Services, claims: Claims, game_id: str, scope: Scope, send: Send) -> Stream | None:
+    """Begin an event stream, to be ended by `close_stream`; None when the answer was a 204: the game is over.
+
+    Errors are raised before a byte has been sent.
+    """
     viewer = await viewer_of(services, claims, game_id)
     try:
         arrival = await services.hub.arrive(game_id, viewer, parse_position(_resume_from(scope)))
@@ -49,19 +52,19 @@ async def stream(services: Services, claims: Claims, game_id: str, scope: Scope,
         # 204 tells an EventSource to stop for good; anything else would have it come back for ever.
         await send({"type": "http.response.start", "status": 204, "headers": [(b"cache-control", b"no-store")]})
         await send({"type": "http.response.body"})
-        return
+        return None
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
     opened = services.hub.go_live(arrival, transport_of(scope))
-    del arrival  # its frames would live as long as the stream
     if viewer.participant_id is not None:
         services.presence.arrived(game_id, viewer.participant_id)
-    try:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-    finally:
-        services.hub.detach(game_id, opened)
-        if viewer.participant_id is not None:
-            services.presence.left(game_id, viewer.participant_id)
+    return opened
+
+
+def close_stream(services: Services, game_id: str, opened: Stream) -> None:
+    """The line is gone, whoever ended it."""
+    services.hub.detach(game_id, opened)
+    if opened.viewer.participant_id is not None:
+        services.presence.left(game_id, opened.viewer.participant_id)
 
 
 def _resume_from(scope: Scope) -> str:
