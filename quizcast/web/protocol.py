@@ -37,6 +37,14 @@ class StreamingProtocol(HttpToolsProtocol):
         self._in_head = False
         super().on_headers_complete()
 
+    def on_response_complete(self) -> None:
+        """uvicorn calls this when an answer is out. A phone's line idles for most of a game: keep nothing by it."""
+        super().on_response_complete()
+        # A body that is still coming in is uvicorn's to swallow, and needs the cycle for that.
+        if self.cycle is not None and self.cycle.response_complete and not self.cycle.more_body:
+            # As before the first request. The scope is let go of, not cleared: the app may not have returned yet.
+            self.cycle, self.headers, self.scope = cast("Any", None), [], cast("Any", {})
+
     def on_message_begin(self) -> None:
         """httptools calls this as a request begins; uvicorn has made its scope by the time super() returns."""
         self._in_head, self._head_size = True, 0
