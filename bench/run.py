@@ -20,10 +20,10 @@ from bench.plots import draw
 from bench.report import Run, compared, written
 
 HERE = Path(__file__).parent
-FIGURES = HERE / "figures.json"  # of the last release: what `--quick` compares with
-RESULTS = HERE / "RESULTS.md"
+FIGURES = "figures.json"  # of the last release: what `--quick` compares with
+RESULTS = "RESULTS.md"
 ROUNDS = 5
-QUICK_ROUNDS = 3
+QUICK_ROUNDS = 2  # three minutes
 BUSY = 0.5  # processes that run besides the bench; above that, figures are noise
 
 
@@ -35,10 +35,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="CONTEST", choices=["fanout", "intake", "flush", "promises"])
     parser.add_argument("--sizes", nargs="+", type=int, help="instead of the contest's own; use it with --only")
     parser.add_argument("--contestants", nargs="+", metavar="NAME")
-    parser.add_argument("--out", type=Path, default=HERE, help="where the results go")
+    parser.add_argument("--out", type=Path, default=HERE, help="where results and figures are")
     chosen = parser.parse_args()
     if load() > BUSY:
         print(f"others are at work here (load {load():.1f}): these figures will be provisional", file=sys.stderr)
+    if chosen.quick and not (chosen.out / FIGURES).exists():
+        sys.exit(f"there is no {chosen.out / FIGURES} to compare with; `make bench` writes it")
     rounds = chosen.rounds or (QUICK_ROUNDS if chosen.quick else ROUNDS)
     wanted = chosen.only or ["fanout", "intake", "flush", *([] if chosen.quick else ["promises"])]
     # First, while this process and its children may still use every core.
@@ -49,11 +51,11 @@ def main() -> None:
         samples = list(_samples(contests, rounds, chosen))
     run = Run(machine=describe(), rounds=rounds, load=load(), samples=samples, promises=promised)
     if chosen.quick:
-        sys.exit(compared(run, msgspec.json.decode(FIGURES.read_bytes(), type=Run), contests))
+        sys.exit(compared(run, msgspec.json.decode((chosen.out / FIGURES).read_bytes(), type=Run), contests))
     chosen.out.mkdir(parents=True, exist_ok=True)
     plots = [draw(contest, samples, chosen.out) for contest in contests]
-    (chosen.out / RESULTS.name).write_text(written(run, contests, plots))
-    (chosen.out / FIGURES.name).write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n")
+    (chosen.out / RESULTS).write_text(written(run, contests, plots))
+    (chosen.out / FIGURES).write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n")
 
 
 def _contests(stage: Backstage) -> Iterator[Contest[Any]]:
