@@ -132,7 +132,7 @@ def _spread(values: Sequence[float], digits: int) -> str:
 def compared(now: Run, before: Run, contests: Sequence[Contest[Any]]) -> int:
     """Print our ratios to the floors beside those of a run before; the exit status."""
     worse = 0
-    print(f"{'':44}{'now':>8}{'release':>10}{'change':>9}")
+    print(f"{'':52}{'now':>8}{'release':>8}{'change':>9}")
     for contest in contests:
         new, old = Figures(contest, now.samples), Figures(contest, before.samples)
         for metric in (one for one in contest.metrics if one.ratio):
