@@ -47,7 +47,8 @@ def draw(contest: Contest[Any], samples: Sequence[Sample], folder: Path) -> str:
         axis.set_yscale("log")
         axis.set_xticks(figures.sizes, [f"{size:,}" for size in figures.sizes])
         axis.grid(alpha=0.25)
-    axes[0][0].legend(frameon=False)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    shown.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     name = f"{contest.name}.svg"
     shown.savefig(folder / name, metadata={"Date": None})
     pyplot.close(shown)
