@@ -4,6 +4,7 @@ Invariants: state, log and publication change together (`advance.lua`) or not at
 question is sealed or not at all; standings are written before the `closed` event that makes them visible.
 """
 
+import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -68,6 +69,7 @@ class Games:
         self._keys = live.keys
         self._ttl = live.settings.game_ttl_s
         self._quizzes: OrderedDict[str, QuizContent] = OrderedDict()
+        self._reading: dict[str, asyncio.Task[QuizContent]] = {}
 
     async def claim_pin(self, game_id: str) -> str:
         """A PIN of six digits that no live game has. Drawn at random, so that no PIN tells the next."""
@@ -152,6 +154,14 @@ class Games:
         """The game's own quiz, which never changes, so each process reads it once. Raises `GameUnknown`."""
         if (known := self._quizzes.get(game_id)) is not None:
             return known
+        # A hall answers its first question within a second: one of them reads, the others wait for that.
+        reading = self._reading.get(game_id)
+        if reading is None:
+            reading = self._reading[game_id] = asyncio.create_task(self._read_quiz(game_id), name="read quiz")
+            reading.add_done_callback(lambda _: self._reading.pop(game_id, None))
+        return await asyncio.shield(reading)
+
+    async def _read_quiz(self, game_id: str) -> QuizContent:
         raw = await self._live.do("quiz", self._live.client.get(self._keys.quiz(game_id)))
         if raw is None:
             raise GameUnknown()
