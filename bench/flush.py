@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import LiteralString
@@ -32,9 +33,9 @@ class Storer(Contestant):
         super().__init__()
         self.stage = stage
 
+    @abstractmethod
     def store(self, question: int) -> float:
         """Store them; rows per second."""
-        raise NotImplementedError
 
 
 class Worker(Storer):

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from quizcast import metrics
+from quizcast.auth import Kind
 from quizcast.errors import (
     Draining,
     MethodNotAllowed,
@@ -179,6 +180,8 @@ class App:
             claims = claims_of(request.scope, endpoint.who, services.tokens, game_id)
         body = await self._body(endpoint, request)
         ids = {name: value for name, value in request.path_params.items() if name.endswith("_id")}
+        if claims is not None and claims.kind is Kind.PARTICIPANT:
+            ids["participant_id"] = claims.subject
         with about(**ids):
             call = Call(services=services, request=request, claims=claims, body=body)
             return respond(endpoint, await handler(call), request.headers.get("accept", ""))
