@@ -236,10 +236,11 @@ class Conductor:
     async def watch(self, presence: Presence) -> None:
         """Close every question at its deadline, and when the last to be waited for has gone. Runs until cancelled."""
         loop = asyncio.get_running_loop()
-        swept_at = 0.0
+        swept_at, blind = 0.0, False
         while True:
             try:
                 due = await self._games.due()
+                blind = False
                 for game_id, in_s in due:
                     if in_s < WATCH_EVERY_S * 2 and game_id not in self._deadlines:
                         delay_s = max(0.0, in_s) + 0.002 + SPREAD_S * random.random()
@@ -250,7 +251,9 @@ class Conductor:
                         if await presence.sweep(game_id):
                             self.everybody_answered(game_id)
             except QuizcastError as error:
-                log.warning("the deadlines could not be read: %s", error.code)
+                if not blind:  # an outage is one line in the log, and not four a second
+                    log.warning("the deadlines cannot be read: %s", error.code)
+                blind = True
             await asyncio.sleep(WATCH_EVERY_S)
 
     def reached(self, game_id: str, reach_ms: int) -> None:

@@ -108,12 +108,18 @@ class RedisLog:
         return Position(int(epoch), int(offset))
 
     async def _read(self) -> None:
+        away = False  # so that an outage is one line in the log, and not ten a second
         while True:
             try:
                 await self._connect()
+                if away:
+                    log.info("the subscription is back")
+                away = False
                 await self._deliver()
             except (RedisError, OSError, TimeoutError) as error:
-                log.warning("the subscription broke and is being renewed: %s", type(error).__name__)
+                if not away:
+                    log.warning("the subscription broke and is being renewed: %s", type(error).__name__)
+                away = True
             except Exception:  # a fault of ours: one message may be lost to it, but not all that follow
                 log.exception("the subscription failed and is being renewed")
             await self._drop()
