@@ -27,7 +27,10 @@ from quizcast.web.protocol import transport_of
 from quizcast.web.services import Services
 from quizcast.wire.events import Snapshot, parse_position
 
-HEADERS = EventSourceResponse(iter(()), headers={"cache-control": "no-store"}).raw_headers
+# The hub ends a stream by closing its line: a client that was told so does not send its next request on it.
+CLOSING = (b"connection", b"close")
+_OF_A_STREAM = EventSourceResponse(iter(()), headers={"cache-control": "no-store"}).raw_headers
+HEADERS = [CLOSING if name == b"connection" else (name, value) for name, value in _OF_A_STREAM]
 
 
 async def viewer_of(services: Services, claims: Claims, game_id: str) -> Viewer:
