@@ -98,6 +98,7 @@ async def test_a_game_of_every_kind_of_question_is_played_as_the_contract_says(a
             assert first["phase"] == "lobby"
             assert first["participants"] == 2
             assert stream.headers["content-type"].startswith("text/event-stream")
+            assert stream.headers["connection"] == "close"  # the line ends with the stream: nothing more is sent on it
         for index, question in enumerate(EVERY_KIND["questions"]):
             opened = await game.open()
             assert (opened["phase"], opened["question_index"]) == ("question", index)
