@@ -188,14 +188,6 @@ class Conductor:
             self._pins[pin] = (time.monotonic(), game_id)
         return game_id
 
-    async def answer_try(self, game_id: str, participant_id: str, question: int, raw: object) -> AnswerTry:
-        """An answer that fits its question. Raises `AnswerInvalid`, `QuestionNotOpen`, `GameUnknown`."""
-        questions = (await self._games.quiz(game_id)).questions
-        if not 0 <= question < len(questions):
-            raise QuestionNotOpen(f"the quiz has {len(questions)} questions")
-        answer = read_answer(questions[question], raw)
-        return AnswerTry(game_id, question, participant_id, _encode_answer(answer))
-
     async def ranked(self, game_id: str) -> list[Ranked]:
         """Everybody who takes part, from the best down; at most a second old. Raises `GameUnknown`."""
         made_at, ranked = self._ranked.get(game_id, (0.0, None))
@@ -301,6 +293,14 @@ class Conductor:
 
 class _NotYet(Exception):
     """The reason to close does not hold (any more)."""
+
+
+def answer_try(quiz: QuizContent, game_id: str, participant_id: str, question: int, raw: object) -> AnswerTry:
+    """An answer that fits its question, for the intake. Raises `AnswerInvalid`, `QuestionNotOpen`."""
+    if not 0 <= question < len(quiz.questions):
+        raise QuestionNotOpen(f"the quiz has {len(quiz.questions)} questions")
+    answer = read_answer(quiz.questions[question], raw)
+    return AnswerTry(game_id, question, participant_id, _encode_answer(answer))
 
 
 def join_try(game_id: str, participant_id: str, nickname: str) -> JoinTry:

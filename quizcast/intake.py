@@ -1,8 +1,8 @@
 """Group commit: what arrives while one round trip is under way rides together in the next; floor 6.
 
 Answers and joins take the same road. A lane per shard has one script call under way at a time, so that a burst of a
-thousand answers costs a handful of calls, and of syncs to disk, instead of a thousand of each. Invariant: a caller
-returns only after the script that took its answer has, so what is acknowledged is in Redis's append-only file.
+thousand answers costs a handful of calls, and of syncs to disk, instead of a thousand of each. Invariant: a verdict is
+told only after the script that took the answer has returned, so what is acknowledged is in Redis's append-only file.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from quizcast.metrics import INTAKE, INTAKE_GROUP, INTAKE_PENDING, INTAKE_SECOND
 
 Try = TypeVar("Try")
 Verdict = TypeVar("Verdict")
+Told = Callable[[Verdict | QuizcastError], None]  # a function and not a future, which costs a turn of the loop for each
 
 RETRY_AFTER_S = 1.0
 
@@ -39,39 +40,51 @@ class Lane(Generic[Try, Verdict]):
         self._commit = commit
         self._pending_max = pending_max
         self._group_max = group_max
-        self._waiting: deque[tuple[Try, asyncio.Future[Verdict]]] = deque()
+        self._waiting: deque[tuple[float, Try, Told[Verdict]]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._size = INTAKE_GROUP.labels(kind)
         self._pending = INTAKE_PENDING.labels(kind)
         self._taken = INTAKE.labels(kind, "taken")
+        self._seconds = INTAKE_SECONDS.labels(kind)
 
-    def submit(self, one: Try) -> asyncio.Future[Verdict]:
-        """Queue one; the future brings its verdict or its error. Raises `Overloaded` at once when too many wait."""
+    def submit(self, one: Try, told: Told[Verdict]) -> None:
+        """Queue one; `told` gets its verdict or its error. Raises `Overloaded` at once when too many wait."""
         if len(self._waiting) >= self._pending_max:
             INTAKE.labels(self._kind, Overloaded.code).inc()
             raise Overloaded(retry_after_s=RETRY_AFTER_S)
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Verdict] = loop.create_future()
-        self._waiting.append((one, future))
-        self._pending.inc()
+        self._waiting.append((time.perf_counter(), one, told))
         if self._task is None:
-            self._task = loop.create_task(self._run(), name=f"intake {self._kind}")
-        return future
+            self._task = asyncio.get_running_loop().create_task(self._run(), name=f"intake {self._kind}")
+
+    async def verdict(self, one: Try) -> Verdict:
+        """Queue one and wait for its verdict. Raises its error, or `Overloaded`."""
+        future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+
+        def told(verdict: Verdict | QuizcastError) -> None:
+            if future.done():  # its client has gone; the verdict stands all the same
+                return
+            if isinstance(verdict, QuizcastError):
+                future.set_exception(verdict)
+            else:
+                future.set_result(verdict)
+
+        self.submit(one, told)
+        return await future
 
     async def _run(self) -> None:
         try:
             while self._waiting:
                 group = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._group_max))]
-                self._pending.dec(len(group))
+                self._pending.set(len(self._waiting))
                 self._size.observe(len(group))
                 await self._settle(group)
         finally:
             self._task = None
 
-    async def _settle(self, group: Sequence[tuple[Try, asyncio.Future[Verdict]]]) -> None:
+    async def _settle(self, group: Sequence[tuple[float, Try, Told[Verdict]]]) -> None:
         verdicts: Sequence[Verdict | QuizcastError]
         try:
-            verdicts = await self._commit([one for one, _ in group])
+            verdicts = await self._commit([one for _, one, _ in group])
             if len(verdicts) != len(group):
                 raise RuntimeError(f"{len(verdicts)} verdicts on {len(group)} tries")
         except QuizcastError as error:
@@ -79,17 +92,17 @@ class Lane(Generic[Try, Verdict]):
         except Exception:  # a fault of ours: nobody may be left waiting, and the lane goes on
             log.exception("a group of %d could not be taken", len(group))
             verdicts = [Unavailable(retry_after_s=RETRY_AFTER_S)] * len(group)
-        for (_, future), verdict in zip(group, verdicts, strict=True):
+        refused = 0
+        for (_, _, told), verdict in zip(group, verdicts, strict=True):
             if isinstance(verdict, QuizcastError):
                 INTAKE.labels(self._kind, verdict.code).inc()
-            else:
-                self._taken.inc()
-            if future.done():  # its client has gone; the verdict stands all the same
-                continue
-            if isinstance(verdict, QuizcastError):
-                future.set_exception(verdict)
-            else:
-                future.set_result(verdict)
+                refused += 1
+            try:
+                told(verdict)
+            except Exception:  # a fault of ours: the others are told all the same
+                log.exception("a verdict could not be told")
+        self._taken.inc(len(group) - refused)
+        self._seconds.observe(time.perf_counter() - group[0][0])
 
 
 class Intake:
@@ -121,20 +134,20 @@ class Intake:
             for shard in range(shards)
         ]
 
+    def submit(self, one: AnswerTry, told: Told[Taken]) -> None:
+        """Take an answer; `told` gets its verdict, or its refusal, or `RedisUnavailable`. Raises `Overloaded`."""
+        self._answer_lanes[self._shard_of(one.game_id)].submit(one, told)
+
     async def answer(self, one: AnswerTry) -> Taken:
         """Take an answer. Raises its refusal, `RedisUnavailable` (try again) or `Overloaded`."""
-        began = time.perf_counter()
-        try:
-            return await self._answer_lanes[self._shard_of(one.game_id)].submit(one)
-        finally:
-            INTAKE_SECONDS.observe(time.perf_counter() - began)
+        return await self._answer_lanes[self._shard_of(one.game_id)].verdict(one)
 
     async def join(self, one: JoinTry) -> Welcome:
         """Let somebody in. Raises the refusal, `TooManyJoins`, `RedisUnavailable` or `Overloaded`."""
         if not self._joins.take():
             INTAKE.labels("join", TooManyJoins.code).inc()
             raise TooManyJoins(retry_after_s=RETRY_AFTER_S)
-        return await self._join_lanes[self._shard_of(one.game_id)].submit(one)
+        return await self._join_lanes[self._shard_of(one.game_id)].verdict(one)
 
     def _answers_of(self, shard: int) -> Callable[[Sequence[AnswerTry]], Awaitable[Sequence[Taken | QuizcastError]]]:
         async def commit(tries: Sequence[AnswerTry]) -> Sequence[Taken | QuizcastError]:

@@ -37,7 +37,12 @@ HOLES = Counter("quizcast_log_holes", "Times that pub/sub had missed something a
 HTTP_SECONDS = Histogram(
     "quizcast_http_seconds", "Requests, by route and status", ["method", "route", "status"], buckets=FAST
 )
-INTAKE_SECONDS = Histogram("quizcast_intake_seconds", "From an answer's arrival to its verdict", buckets=FAST)
+INTAKE_SECONDS = Histogram(
+    "quizcast_intake_seconds",
+    "From arrival to verdict, of the one in each group that waited longest",
+    ["kind"],
+    buckets=FAST,
+)
 INTAKE = Counter("quizcast_intake", "Answers and joins by outcome", ["kind", "code"])
 INTAKE_GROUP = Histogram(
     "quizcast_intake_group_size",

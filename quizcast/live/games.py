@@ -150,6 +150,10 @@ class Games:
         found = zip(game_ids, replies[::2], replies[1::2], strict=True)
         return {game_id: (_decode_game(state), size) for game_id, state, size in found if state}
 
+    def quiz_at_hand(self, game_id: str) -> QuizContent | None:
+        """The game's own quiz, when this process has read it."""
+        return self._quizzes.get(game_id)
+
     async def quiz(self, game_id: str) -> QuizContent:
         """The game's own quiz, which never changes, so each process reads it once. Raises `GameUnknown`."""
         if (known := self._quizzes.get(game_id)) is not None:

@@ -2,8 +2,10 @@
 
 The two hot routes, answers and streams, are served ahead of Starlette's router: a router's frames would live as long
 as each stream does, and cost as much as an answer itself. They are in the table all the same, and in the document.
+An answer does without ASGI's task too, where it can: the protocol hands it over as a whole (`wants_whole`).
 """
 
+import asyncio
 import contextlib
 import functools
 import hmac
@@ -29,19 +31,19 @@ from quizcast.errors import (
     Draining,
     MethodNotAllowed,
     NotFound,
-    NotInGame,
     QuizcastError,
     TokenInvalid,
 )
 from quizcast.ids import new_id
 from quizcast.logs import about
 from quizcast.settings import Settings
-from quizcast.web import hosts, participants, streams
-from quizcast.web.guard import claims_of, headers_of
+from quizcast.web import answers, hosts, participants, streams
+from quizcast.web.guard import Headers, claims_of
 from quizcast.web.http import (
     SMALL_BODY_MAX,
     Call,
     Endpoint,
+    RawReply,
     Who,
     decode,
     problem,
@@ -50,12 +52,14 @@ from quizcast.web.http import (
     respond,
 )
 from quizcast.web.openapi import document
+from quizcast.web.protocol import WholeRequest
 from quizcast.web.services import Services, opened
 
 BASE = "/api/v1"
 GAMES = f"{BASE}/games/"
-ENDPOINTS = [*hosts.ENDPOINTS, *participants.ENDPOINTS, *streams.ENDPOINTS]
-ANSWERED = 202
+ENDPOINTS = [*hosts.ENDPOINTS, *participants.ENDPOINTS, *answers.ENDPOINTS, *streams.ENDPOINTS]
+ANSWERS = "/answers"
+ANSWERS_ROUTE = "/games/{game_id}/answers"
 SLOW_S = 1.0  # a request that took longer is worth a line in the log
 
 log = logging.getLogger(__name__)
@@ -108,46 +112,52 @@ class App:
 
     # ── the hot routes ────────────────────────────────────────────────────────────────────────────────────────
 
+    def wants_whole(self, scope: Scope) -> bool:
+        """Whether a request is an answer, to be served without a task as soon as its body is there."""
+        # Pages of other sites need headers that are seen to further up.
+        return (
+            scope["method"] == "POST"
+            and scope["path"].startswith(GAMES)
+            and scope["path"].endswith(ANSWERS)
+            and not self.settings.cors_origins
+        )
+
+    def serve_whole(self, request: WholeRequest) -> bool:
+        """Serve an answer; False when something has to be read for it first, and `_answer` has to see to it."""
+        began, services = time.perf_counter(), self.services
+        if services is None:
+            return False
+
+        def told(reply: RawReply) -> None:
+            request.reply(*reply, close=services.hub.draining)
+            _count("POST", ANSWERS_ROUTE, reply[0], began)
+
+        game_id = request.scope["path"][len(GAMES) : -len(ANSWERS)]
+        return answers.submit(services, game_id, request.scope, request.body, told)
+
     async def _answer(self, scope: Scope, receive: Receive, send: Send, game_id: str) -> None:
-        began = time.perf_counter()
-        services = self._at_work()
+        began, services = time.perf_counter(), self._at_work()
+        told: asyncio.Future[RawReply] = asyncio.get_running_loop().create_future()
         try:
             body = await read_body(receive, SMALL_BODY_MAX)
-            claims = claims_of(scope, Who.PARTICIPANT, services.tokens)
-            if claims.game_id != game_id:
-                raise NotInGame()
-            headers = headers_of(scope, b"content-type", b"accept")
-            media_type, receipt = await participants.answer(
-                services,
-                game_id,
-                claims.subject,
-                body,
-                headers.get(b"content-type", ""),
-                headers.get(b"accept", ""),
-            )
-            status = ANSWERED
-            head = [(b"content-type", media_type.encode()), (b"cache-control", b"no-store")]
+            if not answers.submit(services, game_id, scope, body, told.set_result):
+                await services.games.quiz(game_id)
+                answers.submit(services, game_id, scope, body, told.set_result)
         except QuizcastError as error:
-            status, head, receipt = problem(error)
-        head.append((b"content-length", str(len(receipt)).encode()))
-        if services.hub.draining:
-            head.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": status, "headers": head})
-        await send({"type": "http.response.body", "body": receipt})
-        _count("POST", "/games/{game_id}/answers", status, began)
+            told.set_result(problem(error))
+        reply = await told
+        await _send(send, reply, services.hub.draining)
+        _count("POST", ANSWERS_ROUTE, reply[0], began)
 
     async def _events(self, scope: Scope, receive: Receive, send: Send, game_id: str) -> None:
-        began = time.perf_counter()
-        services = self._at_work()
+        began, services = time.perf_counter(), self._at_work()
         try:
-            claims = claims_of(scope, Who.VIEWER, services.tokens, game_id)
+            claims = claims_of(scope, Headers(scope), Who.VIEWER, services.tokens, game_id)
             opened = await streams.open_stream(services, claims, game_id, scope, send)
         except QuizcastError as error:
-            status, head, body = problem(error)
-            head.append((b"content-length", str(len(body)).encode()))
-            await send({"type": "http.response.start", "status": status, "headers": head})
-            await send({"type": "http.response.body", "body": body})
-            _count("GET", "/games/{game_id}/events", status, began)
+            reply = problem(error)
+            await _send(send, reply)
+            _count("GET", "/games/{game_id}/events", reply[0], began)
             return
         if opened is None:
             return
@@ -177,7 +187,7 @@ class App:
         claims = None
         if endpoint.who is not Who.ANYONE:
             game_id = request.path_params.get("game_id", "")
-            claims = claims_of(request.scope, endpoint.who, services.tokens, game_id)
+            claims = claims_of(request.scope, Headers(request.scope), endpoint.who, services.tokens, game_id)
         body = await self._body(endpoint, request)
         ids = {name: value for name, value in request.path_params.items() if name.endswith("_id")}
         if claims is not None and claims.kind is Kind.PARTICIPANT:
@@ -198,7 +208,7 @@ class App:
 
     async def _measured(self, scope: Scope, receive: Receive, send: Send) -> None:
         began, status = time.perf_counter(), 500
-        request_id = headers_of(scope, b"x-request-id").get(b"x-request-id", "")
+        request_id = Headers(scope).text(b"x-request-id")
         if not (0 < len(request_id) <= 64 and request_id.replace("-", "").isalnum()):
             request_id = new_id()
         scope.setdefault("state", {})["route"] = "unknown"
@@ -272,6 +282,14 @@ class App:
         if self.services is None:
             raise Draining()
         return self.services
+
+
+async def _send(send: Send, reply: RawReply, close: bool = False) -> None:
+    status, headers, body = reply
+    length = (b"content-length", str(len(body)).encode())
+    headers = [*headers, length, streams.CLOSING] if close else [*headers, length]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _checked(check: Callable[[], Awaitable[None]]) -> str:

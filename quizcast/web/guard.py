@@ -27,19 +27,31 @@ COOKIES: Mapping[Who, tuple[str, ...]] = {
 }
 
 
-def headers_of(scope: Scope, *names: bytes) -> dict[bytes, str]:
-    """The named headers that a request has."""
-    return {name: bytes(value).decode("latin-1") for name, value in scope["headers"] if name in names}
+class Headers:
+    """A request's headers, to be asked for by their names in small letters; of one that comes twice, the last."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, scope: Scope) -> None:
+        self._raw: dict[bytes, bytes] = dict(scope["headers"])
+
+    def get(self, name: bytes) -> str | None:
+        """A header's value, if the request has it."""
+        value = self._raw.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    def text(self, name: bytes) -> str:
+        """A header's value, or nothing."""
+        return self._raw.get(name, b"").decode("latin-1")
 
 
-def claims_of(scope: Scope, who: Who, tokens: Tokens, game_id: str = "") -> Claims:
+def claims_of(scope: Scope, headers: Headers, who: Who, tokens: Tokens, game_id: str = "") -> Claims:
     """Who calls, by `Authorization`, `?token=` (for viewers) or a cookie, in this order.
 
     Of a viewer's cookies, one that is of no use for this game is passed over. Raises `NotAuthenticated` or one of its
     kind, `OriginRefused`.
     """
-    headers = headers_of(scope, b"authorization", b"cookie", b"origin", b"host", b"sec-fetch-site")
-    if given := headers.get(b"authorization"):
+    if given := headers.text(b"authorization"):
         scheme, _, token = given.partition(" ")
         if scheme.lower() != "bearer":
             raise TokenInvalid("use the Bearer scheme")
@@ -48,8 +60,8 @@ def claims_of(scope: Scope, who: Who, tokens: Tokens, game_id: str = "") -> Clai
         query = parse_qs(scope["query_string"].decode("latin-1"))
         if token := query.get("token", [""])[0]:
             return tokens.read(token, KINDS[who])
-    claims = _of_cookies(headers.get(b"cookie", ""), who, tokens, game_id)
-    if scope["method"] not in SAFE_METHODS and not _same_origin(scope, headers):
+    claims = _of_cookies(headers.text(b"cookie"), who, tokens, game_id)
+    if scope["method"] not in SAFE_METHODS and not _same_origin(headers):
         raise OriginRefused()
     return claims
 
@@ -71,12 +83,12 @@ def _of_cookies(header: str, who: Who, tokens: Tokens, game_id: str) -> Claims:
     raise refusal
 
 
-def _same_origin(scope: Scope, headers: Mapping[bytes, str]) -> bool:
+def _same_origin(headers: Headers) -> bool:
     """A browser says where a change comes from; what says nothing is no browser, and has no cookie by accident."""
     if (site := headers.get(b"sec-fetch-site")) is not None:
         return site in ("same-origin", "none")
     origin = headers.get(b"origin")
     try:
-        return origin is None or urlsplit(origin).netloc == headers.get(b"host", "")
+        return origin is None or urlsplit(origin).netloc == headers.text(b"host")
     except ValueError:  # no browser sends such an address
         return False

@@ -7,7 +7,7 @@ Invariants: no input gets a traceback or a 500, and no token is ever in a URL th
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import msgspec
 from msgspec import UNSET
@@ -224,8 +224,11 @@ def status_of(error: QuizcastError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-def problem(error: QuizcastError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """An error as status, headers and problem document."""
+RawReply: TypeAlias = tuple[int, list[tuple[bytes, bytes]], bytes]  # status, headers without the length, body
+
+
+def problem(error: QuizcastError) -> RawReply:
+    """An error as a reply with its problem document."""
     status = status_of(error)
     document = ProblemDocument(
         type=f"urn:quizcast:error:{error.code}",

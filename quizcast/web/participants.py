@@ -1,16 +1,10 @@
-"""Joining and answering: the two doors that a whole hall comes through at once. Beside the other routes.
-
-`answer` is served ahead of the router (see `web.app`): one dictionary look-up for the token, one for the quiz, one
-wait for the group's round trip.
-"""
+"""Joining: the door that a whole hall comes through before the first question. Beside the other routes."""
 
 from typing import Any
 
 from quizcast.auth import Kind
 from quizcast.conductor import join_try
 from quizcast.errors import (
-    AlreadyAnswered,
-    AnswerInvalid,
     Banned,
     GameFull,
     GameLocked,
@@ -18,19 +12,15 @@ from quizcast.errors import (
     NicknameInvalid,
     NicknameTaken,
     NotAuthenticated,
-    NotInGame,
     Overloaded,
     PinUnknown,
-    QuestionClosed,
-    QuestionNotOpen,
     RedisUnavailable,
     TooManyJoins,
 )
 from quizcast.ids import new_id
 from quizcast.web.guard import PARTICIPANT_COOKIE
-from quizcast.web.http import JSON, MSGPACK, SMALL_BODY_MAX, Call, Endpoint, Reply, Who, cookie, decode
-from quizcast.web.services import Services
-from quizcast.wire.api import AnswerReceipt, AnswerRequest, Join, Joined, encode_json, encode_msgpack
+from quizcast.web.http import SMALL_BODY_MAX, Call, Endpoint, Reply, Who, cookie
+from quizcast.wire.api import Join, Joined
 
 
 async def join(call: Call) -> Any:
@@ -71,19 +61,6 @@ async def _identity(call: Call, game_id: str, token: str | None) -> str:
     return new_id()
 
 
-async def answer(
-    services: Services, game_id: str, participant_id: str, body: bytes, content_type: str, accept: str
-) -> tuple[str, bytes]:
-    """Take an answer; the receipt's media type and bytes. Raises what the endpoint's `errors` list."""
-    wish = decode(body, AnswerRequest, content_type, packed=True)
-    one = await services.conductor.answer_try(game_id, participant_id, wish.question, wish.answer)
-    taken = await services.intake.answer(one)
-    receipt = AnswerReceipt(question=wish.question, received_at=taken.received_at, duplicate=taken.duplicate)
-    if MSGPACK in accept:
-        return MSGPACK, encode_msgpack(receipt)
-    return JSON, encode_json(receipt)
-
-
 ENDPOINTS = [
     Endpoint(
         method="POST",
@@ -106,27 +83,6 @@ ENDPOINTS = [
             GameOver,
             Banned,
             TooManyJoins,
-            Overloaded,
-            RedisUnavailable,
-        ),
-    ),
-    Endpoint(
-        method="POST",
-        path="/games/{game_id}/answers",
-        handler=None,
-        who=Who.PARTICIPANT,
-        says="Answer the open question. 202 is a promise: the answer is on disk.",
-        status=202,
-        body=AnswerRequest,
-        body_max=SMALL_BODY_MAX,
-        packed=True,
-        reply=AnswerReceipt,
-        errors=(
-            AnswerInvalid,
-            AlreadyAnswered,
-            QuestionNotOpen,
-            QuestionClosed,
-            NotInGame,
             Overloaded,
             RedisUnavailable,
         ),

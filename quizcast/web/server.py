@@ -15,7 +15,7 @@ import uvicorn
 
 from quizcast.settings import Settings
 from quizcast.web.app import App
-from quizcast.web.protocol import StreamingProtocol
+from quizcast.web.protocol import QuizcastProtocol
 
 # Requests leave next to no cycles behind, and a collection looks at every stream and token: a seventh of the time in a
 # burst of answers on 1,000 connections. Rarer, then, and rarest of all the ones that look at everything.
@@ -81,7 +81,7 @@ def run_web(
         port=port,
         uds=uds or None,
         loop="uvloop",
-        http=StreamingProtocol,
+        http=QuizcastProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -21,7 +21,7 @@ from quizcast.errors import (
     StreamsFull,
 )
 from quizcast.hub import Stream, Viewer
-from quizcast.web.guard import headers_of
+from quizcast.web.guard import Headers
 from quizcast.web.http import Call, Endpoint, Query, Who
 from quizcast.web.protocol import transport_of
 from quizcast.web.services import Services
@@ -71,7 +71,7 @@ def close_stream(services: Services, game_id: str, opened: Stream) -> None:
 
 
 def _resume_from(scope: Scope) -> str:
-    if given := headers_of(scope, b"last-event-id").get(b"last-event-id"):
+    if given := Headers(scope).text(b"last-event-id"):
         return given
     query: dict[str, list[str]] = parse_qs(scope["query_string"].decode("latin-1"))
     return query.get("last_event_id", [""])[0]

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from quizcast.conductor import Conductor, join_try
+from quizcast.conductor import Conductor, answer_try, join_try
 from quizcast.domain import scoring
 from quizcast.domain.game import Close, CloseReason, Finish, Game, GameOptions, Lock, Open, Phase, ShowLeaderboard
 from quizcast.domain.quiz import Order, Poll, QuizContent
@@ -70,9 +70,8 @@ class Process:
         await asyncio.gather(*(self.intake.join(join_try(game.id, f"p-{name}", name)) for name in names))
 
     async def answer(self, game: Game, question: int, answers: dict[str, Any]) -> list[Taken]:
-        tries = [
-            await self.conductor.answer_try(game.id, f"p-{name}", question, answer) for name, answer in answers.items()
-        ]
+        quiz = await self.games.quiz(game.id)
+        tries = [answer_try(quiz, game.id, f"p-{name}", question, answer) for name, answer in answers.items()]
         return list(await asyncio.gather(*(self.intake.answer(one) for one in tries)))
 
     async def events(self, game: Game) -> list[Message]:
@@ -413,14 +412,17 @@ async def test_polls_are_counted_and_not_scored(process: Process) -> None:
 
 async def test_answers_are_checked_before_they_queue(process: Process) -> None:
     game = await new_game(process.live)
+    assert process.games.quiz_at_hand(game.id) is None
+    quiz = await process.games.quiz(game.id)
+    assert process.games.quiz_at_hand(game.id) is quiz
     for raw in (4, -1, "1", None, True, [1], 1.0):
         with pytest.raises(AnswerInvalid):
-            await process.conductor.answer_try(game.id, "p-Ada", 0, raw)
+            answer_try(quiz, game.id, "p-Ada", 0, raw)
     for index in (-1, 3):
         with pytest.raises(QuestionNotOpen):
-            await process.conductor.answer_try(game.id, "p-Ada", index, 1)
+            answer_try(quiz, game.id, "p-Ada", index, 1)
     with pytest.raises(GameUnknown):
-        await process.conductor.answer_try("nowhere", "p-Ada", 0, 1)
+        await process.games.quiz("nowhere")
 
 
 async def test_a_pin_is_found_however_it_is_typed(process: Process) -> None:

@@ -1,0 +1,88 @@
+"""Answering: the door that a whole hall comes through within a second, several times a game. Beside the other routes.
+
+`submit` waits for nothing: a dictionary's look-up for the token, one for the quiz, a place in the next group. What it
+has to say is told to a function when the group is on disk, so that an answer needs neither a task nor a future. The
+endpoint is served ahead of the router (see `web.app`).
+"""
+
+from collections.abc import Callable
+
+from starlette.types import Scope
+
+from quizcast.conductor import answer_try
+from quizcast.errors import (
+    AlreadyAnswered,
+    AnswerInvalid,
+    NotInGame,
+    Overloaded,
+    QuestionClosed,
+    QuestionNotOpen,
+    QuizcastError,
+    RedisUnavailable,
+)
+from quizcast.live.submissions import Taken
+from quizcast.web.guard import Headers, claims_of
+from quizcast.web.http import JSON, MSGPACK, SMALL_BODY_MAX, Endpoint, RawReply, Who, decode, problem
+from quizcast.web.services import Services
+from quizcast.wire.api import AnswerReceipt, AnswerRequest, encode_json, encode_msgpack
+
+TAKEN = 202
+_HEADERS = {media: [(b"content-type", media.encode()), (b"cache-control", b"no-store")] for media in (JSON, MSGPACK)}
+
+
+def submit(services: Services, game_id: str, scope: Scope, body: bytes, told: Callable[[RawReply], None]) -> bool:
+    """Take an answer; `told` gets the reply, at once when it is refused here, else when its group is on disk.
+
+    False, and nothing done, when the game's quiz has to be read first.
+    """
+    headers = Headers(scope)
+    try:
+        claims = claims_of(scope, headers, Who.PARTICIPANT, services.tokens)
+        if claims.game_id != game_id:
+            raise NotInGame()
+        wish: AnswerRequest = decode(body, AnswerRequest, headers.text(b"content-type"), packed=True)
+        quiz = services.games.quiz_at_hand(game_id)
+        if quiz is None:
+            return False
+        one = answer_try(quiz, game_id, claims.subject, wish.question, wish.answer)
+        packed = MSGPACK in headers.text(b"accept")
+
+        def settled(verdict: Taken | QuizcastError) -> None:
+            told(problem(verdict) if isinstance(verdict, QuizcastError) else _receipt(wish.question, verdict, packed))
+
+        services.intake.submit(one, settled)
+    except QuizcastError as error:
+        told(problem(error))
+    return True
+
+
+def _receipt(question: int, taken: Taken, packed: bool) -> RawReply:
+    receipt = AnswerReceipt(question=question, received_at=taken.received_at, duplicate=taken.duplicate)
+    if packed:
+        return TAKEN, _HEADERS[MSGPACK], encode_msgpack(receipt)
+    return TAKEN, _HEADERS[JSON], encode_json(receipt)
+
+
+ENDPOINTS = [
+    Endpoint(
+        method="POST",
+        path="/games/{game_id}/answers",
+        handler=None,
+        who=Who.PARTICIPANT,
+        says="Answer the open question. 202 is a promise: the answer is on disk.",
+        status=TAKEN,
+        body=AnswerRequest,
+        body_max=SMALL_BODY_MAX,
+        packed=True,
+        reply=AnswerReceipt,
+        errors=(
+            AnswerInvalid,
+            AlreadyAnswered,
+            QuestionNotOpen,
+            QuestionClosed,
+            NotInGame,
+            Overloaded,
+            RedisUnavailable,
+        ),
+    ),
+]
