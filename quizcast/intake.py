@@ -21,6 +21,7 @@ Verdict = TypeVar("Verdict")
 Told = Callable[[Verdict | QuizcastError], None]  # a function and not a future, which costs a turn of the loop for each
 
 RETRY_AFTER_S = 1.0
+CALLS_AT_ONCE = 2  # one that Redis works on, and one that is being put together or taken apart here meanwhile
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Lane(Generic[Try, Verdict]):
         self._pending_max = pending_max
         self._group_max = group_max
         self._waiting: deque[tuple[float, Try, Told[Verdict]]] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._calls: set[asyncio.Task[None]] = set()
         self._size = INTAKE_GROUP.labels(kind)
         self._pending = INTAKE_PENDING.labels(kind)
         self._taken = INTAKE.labels(kind, "taken")
@@ -53,8 +54,10 @@ class Lane(Generic[Try, Verdict]):
             INTAKE.labels(self._kind, Overloaded.code).inc()
             raise Overloaded(retry_after_s=RETRY_AFTER_S)
         self._waiting.append((time.perf_counter(), one, told))
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name=f"intake {self._kind}")
+        if len(self._calls) < CALLS_AT_ONCE:
+            call = asyncio.get_running_loop().create_task(self._run(), name=f"intake {self._kind}")
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
 
     async def verdict(self, one: Try) -> Verdict:
         """Queue one and wait for its verdict. Raises its error, or `Overloaded`."""
@@ -72,14 +75,11 @@ class Lane(Generic[Try, Verdict]):
         return await future
 
     async def _run(self) -> None:
-        try:
-            while self._waiting:
-                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._group_max))]
-                self._pending.set(len(self._waiting))
-                self._size.observe(len(group))
-                await self._settle(group)
-        finally:
-            self._task = None
+        while self._waiting:
+            group = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._group_max))]
+            self._pending.set(len(self._waiting))
+            self._size.observe(len(group))
+            await self._settle(group)
 
     async def _settle(self, group: Sequence[tuple[float, Try, Told[Verdict]]]) -> None:
         verdicts: Sequence[Verdict | QuizcastError]

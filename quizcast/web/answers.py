@@ -7,8 +7,6 @@ endpoint is served ahead of the router (see `web.app`).
 
 from collections.abc import Callable
 
-from starlette.types import Scope
-
 from quizcast.conductor import answer_try
 from quizcast.errors import (
     AlreadyAnswered,
@@ -30,14 +28,13 @@ TAKEN = 202
 _HEADERS = {media: [(b"content-type", media.encode()), (b"cache-control", b"no-store")] for media in (JSON, MSGPACK)}
 
 
-def submit(services: Services, game_id: str, scope: Scope, body: bytes, told: Callable[[RawReply], None]) -> bool:
+def submit(services: Services, game_id: str, headers: Headers, body: bytes, told: Callable[[RawReply], None]) -> bool:
     """Take an answer; `told` gets the reply, at once when it is refused here, else when its group is on disk.
 
     False, and nothing done, when the game's quiz has to be read first.
     """
-    headers = Headers(scope)
     try:
-        claims = claims_of(scope, headers, Who.PARTICIPANT, services.tokens)
+        claims = claims_of("POST", headers, Who.PARTICIPANT, services.tokens)
         if claims.game_id != game_id:
             raise NotInGame()
         wish: AnswerRequest = decode(body, AnswerRequest, headers.text(b"content-type"), packed=True)

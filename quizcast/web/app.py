@@ -58,7 +58,7 @@ from quizcast.web.services import Services, opened
 BASE = "/api/v1"
 GAMES = f"{BASE}/games/"
 ENDPOINTS = [*hosts.ENDPOINTS, *participants.ENDPOINTS, *answers.ENDPOINTS, *streams.ENDPOINTS]
-ANSWERS = "/answers"
+RAW_GAMES, RAW_ANSWERS = GAMES.encode(), b"/answers"
 ANSWERS_ROUTE = "/games/{game_id}/answers"
 SLOW_S = 1.0  # a request that took longer is worth a line in the log
 
@@ -112,15 +112,10 @@ class App:
 
     # ── the hot routes ────────────────────────────────────────────────────────────────────────────────────────
 
-    def wants_whole(self, scope: Scope) -> bool:
-        """Whether a request is an answer, to be served without a task as soon as its body is there."""
-        # Pages of other sites need headers that are seen to further up.
-        return (
-            scope["method"] == "POST"
-            and scope["path"].startswith(GAMES)
-            and scope["path"].endswith(ANSWERS)
-            and not self.settings.cors_origins
-        )
+    def wants_whole(self, url: bytes) -> bool:
+        """Whether POSTs to this address are answers, to be served without a task as soon as their body is there."""
+        # Pages of other sites, where they are allowed, need headers that are seen to further up.
+        return url.startswith(RAW_GAMES) and url.endswith(RAW_ANSWERS) and not self.settings.cors_origins
 
     def serve_whole(self, request: WholeRequest) -> bool:
         """Serve an answer; False when something has to be read for it first, and `_answer` has to see to it."""
@@ -132,17 +127,18 @@ class App:
             request.reply(*reply, close=services.hub.draining)
             _count("POST", ANSWERS_ROUTE, reply[0], began)
 
-        game_id = request.scope["path"][len(GAMES) : -len(ANSWERS)]
-        return answers.submit(services, game_id, request.scope, request.body, told)
+        game_id = request.url[len(RAW_GAMES) : -len(RAW_ANSWERS)].decode("latin-1")
+        return answers.submit(services, game_id, Headers(request.headers), request.body, told)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, game_id: str) -> None:
         began, services = time.perf_counter(), self._at_work()
         told: asyncio.Future[RawReply] = asyncio.get_running_loop().create_future()
+        headers = Headers(scope["headers"])
         try:
             body = await read_body(receive, SMALL_BODY_MAX)
-            if not answers.submit(services, game_id, scope, body, told.set_result):
+            if not answers.submit(services, game_id, headers, body, told.set_result):
                 await services.games.quiz(game_id)
-                answers.submit(services, game_id, scope, body, told.set_result)
+                answers.submit(services, game_id, headers, body, told.set_result)
         except QuizcastError as error:
             told.set_result(problem(error))
         reply = await told
@@ -152,7 +148,14 @@ class App:
     async def _events(self, scope: Scope, receive: Receive, send: Send, game_id: str) -> None:
         began, services = time.perf_counter(), self._at_work()
         try:
-            claims = claims_of(scope, Headers(scope), Who.VIEWER, services.tokens, game_id)
+            claims = claims_of(
+                scope["method"],
+                Headers(scope["headers"]),
+                Who.VIEWER,
+                services.tokens,
+                query=scope["query_string"],
+                game_id=game_id,
+            )
             opened = await streams.open_stream(services, claims, game_id, scope, send)
         except QuizcastError as error:
             reply = problem(error)
@@ -187,7 +190,14 @@ class App:
         claims = None
         if endpoint.who is not Who.ANYONE:
             game_id = request.path_params.get("game_id", "")
-            claims = claims_of(request.scope, Headers(request.scope), endpoint.who, services.tokens, game_id)
+            claims = claims_of(
+                endpoint.method,
+                Headers(request.scope["headers"]),
+                endpoint.who,
+                services.tokens,
+                query=request.scope["query_string"],
+                game_id=game_id,
+            )
         body = await self._body(endpoint, request)
         ids = {name: value for name, value in request.path_params.items() if name.endswith("_id")}
         if claims is not None and claims.kind is Kind.PARTICIPANT:
@@ -208,7 +218,7 @@ class App:
 
     async def _measured(self, scope: Scope, receive: Receive, send: Send) -> None:
         began, status = time.perf_counter(), 500
-        request_id = Headers(scope).text(b"x-request-id")
+        request_id = Headers(scope["headers"]).text(b"x-request-id")
         if not (0 < len(request_id) <= 64 and request_id.replace("-", "").isalnum()):
             request_id = new_id()
         scope.setdefault("state", {})["route"] = "unknown"

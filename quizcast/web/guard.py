@@ -1,10 +1,9 @@
 """Who is calling: the token of a request, wherever it was put, and what a cookie alone may not do; inside `web`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.requests import cookie_parser
-from starlette.types import Scope
 
 from quizcast.auth import Claims, Kind, Tokens
 from quizcast.errors import NotAuthenticated, OriginRefused, QuizcastError, TokenInvalid
@@ -32,8 +31,8 @@ class Headers:
 
     __slots__ = ("_raw",)
 
-    def __init__(self, scope: Scope) -> None:
-        self._raw: dict[bytes, bytes] = dict(scope["headers"])
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self._raw = dict(raw)
 
     def get(self, name: bytes) -> str | None:
         """A header's value, if the request has it."""
@@ -45,8 +44,10 @@ class Headers:
         return self._raw.get(name, b"").decode("latin-1")
 
 
-def claims_of(scope: Scope, headers: Headers, who: Who, tokens: Tokens, game_id: str = "") -> Claims:
-    """Who calls, by `Authorization`, `?token=` (for viewers) or a cookie, in this order.
+def claims_of(
+    method: str, headers: Headers, who: Who, tokens: Tokens, *, query: bytes = b"", game_id: str = ""
+) -> Claims:
+    """Who calls, by `Authorization`, `?token=` in `query` (for viewers) or a cookie, in this order.
 
     Of a viewer's cookies, one that is of no use for this game is passed over. Raises `NotAuthenticated` or one of its
     kind, `OriginRefused`.
@@ -56,12 +57,10 @@ def claims_of(scope: Scope, headers: Headers, who: Who, tokens: Tokens, game_id:
         if scheme.lower() != "bearer":
             raise TokenInvalid("use the Bearer scheme")
         return tokens.read(token.strip(), KINDS[who])
-    if who is Who.VIEWER and scope["query_string"]:
-        query = parse_qs(scope["query_string"].decode("latin-1"))
-        if token := query.get("token", [""])[0]:
-            return tokens.read(token, KINDS[who])
+    if who is Who.VIEWER and query and (token := parse_qs(query.decode("latin-1")).get("token", [""])[0]):
+        return tokens.read(token, KINDS[who])
     claims = _of_cookies(headers.text(b"cookie"), who, tokens, game_id)
-    if scope["method"] not in SAFE_METHODS and not _same_origin(headers):
+    if method not in SAFE_METHODS and not _same_origin(headers):
         raise OriginRefused()
     return claims
 

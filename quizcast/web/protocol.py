@@ -8,49 +8,62 @@ that is there, and replied to when the app likes: no task, no event, and one wri
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
-from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 EXTENSION = "quizcast.transport"
 END = b"0\r\n\r\n"  # the last chunk
 HEAD_MAX = 65_536  # bytes of a request's line and headers; the parser itself would take them without end
-WHOLE_MAX = 8192  # bytes of a body that may be handed over whole; more goes the ordinary way, and is refused there
+WHOLE_MAX = 4096  # bytes of a body; more goes the ordinary way, where it is refused
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-
 
 log = logging.getLogger(__name__)
 
 
+class _Nobody:
+    """Takes the place of the event by which uvicorn wakes a request's task, where there is none."""
+
+    def set(self) -> None:
+        """Nobody waits."""
+
+
 class WholeRequest:
-    """A request with its body, served without a task: `reply` once, now or later."""
+    """A request with its body, served without a task: `reply` once, now or later.
 
-    __slots__ = ("_cycle", "_protocol", "body", "scope")
+    Until then it stands where uvicorn keeps the cycle of a connection's request, and has what uvicorn looks at there:
+    requests that come behind it on the same line wait, and a server that stops lets it come to its end.
+    """
 
-    def __init__(self, protocol: "QuizcastProtocol", cycle: RequestResponseCycle) -> None:
-        self.scope: Scope = cast("Scope", cycle.scope)
-        self.body = bytes(cycle.body)
+    __slots__ = ("_protocol", "body", "disconnected", "headers", "keep_alive", "response_complete", "url")
+    message_event = _Nobody()
+    more_body = False
+
+    def __init__(self, protocol: "QuizcastProtocol", body: bytes, *, keep_alive: bool) -> None:
+        self.url: bytes = protocol.url
+        self.headers: Sequence[tuple[bytes, bytes]] = protocol.headers
+        self.body = body
         self._protocol = protocol
-        self._cycle = cycle
+        self.keep_alive = keep_alive
+        self.disconnected = self.response_complete = False
 
     def reply(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, close: bool = False) -> None:
         """Answer it in one write, and let the connection go on with the next; `close` ends it instead.
 
-        Does nothing when the client has gone, or has had an answer.
+        Does nothing when the client has gone.
         """
-        cycle, protocol = self._cycle, self._protocol
-        if cycle.disconnected or cycle.response_started or protocol.transport.is_closing():
+        protocol = self._protocol
+        if self.response_complete or protocol.transport.is_closing():
             return
         parts = [STATUS_LINE[status]]
         for name, value in (*protocol.server_state.default_headers, *headers):
             parts += (name, b": ", value, b"\r\n")
-        if close := close or not cycle.keep_alive:
+        if close := close or not self.keep_alive:
             parts.append(b"connection: close\r\n")
         parts.append(b"content-length: %d\r\n\r\n%b" % (len(body), body))
         protocol.transport.write(b"".join(parts))
-        cycle.response_started = cycle.response_complete = True
+        self.response_complete = True
         if close:
             protocol.transport.close()
         protocol.on_response_complete()
@@ -59,8 +72,8 @@ class WholeRequest:
 class WholeApp(Protocol):
     """What the app has to have besides ASGI."""
 
-    def wants_whole(self, scope: Scope) -> bool:
-        """Whether a request, of which the head is there, is to be handed over whole."""
+    def wants_whole(self, url: bytes) -> bool:
+        """Whether POSTs to this address are to be handed over whole."""
 
     def serve_whole(self, request: WholeRequest) -> bool:
         """Serve it; False when it is to go the ordinary way after all."""
@@ -72,29 +85,42 @@ class QuizcastProtocol(HttpToolsProtocol):
     app: WholeApp
     _in_head = True
     _head_size = 0
-    _gathering: RequestResponseCycle | None = None  # the request whose body is awaited, to hand it over whole
+    _body: bytes | None = None  # of a request that is to be handed over whole, as far as it has come
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """uvicorn calls this when it is a request's turn, which is when its head is there or the one before is out."""
-        if cycle.more_body and not cycle.waiting_for_100_continue and self.app.wants_whole(cast("Scope", cycle.scope)):
-            self._gathering = cycle
+    def on_headers_complete(self) -> None:
+        """httptools calls this when a request's head is there."""
+        self._in_head = False
+        idle = self.cycle is None or self.cycle.response_complete
+        if (
+            idle
+            and self.parser.get_method() == b"POST"
+            and self.app.wants_whole(self.url)
+            and not (self.expect_100_continue or self.parser.should_upgrade())
+        ):
+            self._body = b""
         else:
-            super()._start_asgi_task(cycle, app)
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """httptools calls this with a piece of a body."""
-        super().on_body(body)
-        if (cycle := self._gathering) is not None and len(cycle.body) > WHOLE_MAX:
-            self._gathering = None
-            super()._start_asgi_task(cycle, cast("Any", self.app))
+        if self._body is None:
+            super().on_body(body)
+            return
+        self._body += body
+        if len(self._body) > WHOLE_MAX:
+            self._go_the_ordinary_way(self._body)
 
     def on_message_complete(self) -> None:
         """httptools calls this when a request is there with its body."""
+        if (body := self._body) is not None:
+            keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+            whole = WholeRequest(self, body, keep_alive=keep_alive)
+            self.cycle, self._body = cast("Any", whole), None
+            if self._served(whole):
+                return
+            self.cycle = cast("Any", None)
+            self._go_the_ordinary_way(body)
         super().on_message_complete()
-        if (cycle := self._gathering) is not None:
-            self._gathering = None
-            if not self._served(WholeRequest(self, cycle)):
-                super()._start_asgi_task(cycle, cast("Any", self.app))
 
     def _served(self, request: WholeRequest) -> bool:
         try:
@@ -102,6 +128,11 @@ class QuizcastProtocol(HttpToolsProtocol):
         except Exception:  # a fault of ours; raised from here, the parser would take it for the client's
             log.exception("a whole request could not be served")
             return False
+
+    def _go_the_ordinary_way(self, body: bytes) -> None:
+        self._body = None
+        super().on_headers_complete()
+        super().on_body(body)
 
     def data_received(self, data: bytes) -> None:
         """asyncio calls this with what has come in."""
@@ -112,11 +143,6 @@ class QuizcastProtocol(HttpToolsProtocol):
             if self._head_size > HEAD_MAX and not self.transport.is_closing():
                 self.transport.write(TOO_LARGE)
                 self.transport.close()
-
-    def on_headers_complete(self) -> None:
-        """httptools calls this when a request's head is there."""
-        self._in_head = False
-        super().on_headers_complete()
 
     def on_response_complete(self) -> None:
         """uvicorn calls this when an answer is out. A phone's line idles for most of a game: keep nothing by it."""

@@ -71,7 +71,7 @@ def close_stream(services: Services, game_id: str, opened: Stream) -> None:
 
 
 def _resume_from(scope: Scope) -> str:
-    if given := Headers(scope).text(b"last-event-id"):
+    if given := Headers(scope["headers"]).text(b"last-event-id"):
         return given
     query: dict[str, list[str]] = parse_qs(scope["query_string"].decode("latin-1"))
     return query.get("last_event_id", [""])[0]
