@@ -1,8 +1,8 @@
 """Answering: the door that a whole hall comes through within a second, several times a game. Beside the other routes.
 
 `submit` waits for nothing: a dictionary's look-up for the token, one for the quiz, a place in the next group. What it
-has to say is told to a function when the group is on disk, so that an answer needs neither a task nor a future. The
-endpoint is served ahead of the router (see `web.app`).
+has to say is told to a function when the group is on disk, so that an answer needs neither a task nor a future. It is
+served on the hot road (see `hot`).
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from quizcast.conductor import answer_try
 from quizcast.errors import (
     AlreadyAnswered,
     AnswerInvalid,
+    BodyTooLarge,
     NotInGame,
     Overloaded,
     QuestionClosed,
@@ -34,6 +35,8 @@ def submit(services: Services, game_id: str, headers: Headers, body: bytes, told
     False, and nothing done, when the game's quiz has to be read first.
     """
     try:
+        if len(body) > SMALL_BODY_MAX:
+            raise BodyTooLarge(f"at most {SMALL_BODY_MAX} bytes")
         claims = claims_of("POST", headers, Who.PARTICIPANT, services.tokens)
         if claims.game_id != game_id:
             raise NotInGame()
@@ -60,26 +63,25 @@ def _receipt(question: int, taken: Taken, packed: bool) -> RawReply:
     return TAKEN, _HEADERS[JSON], encode_json(receipt)
 
 
-ENDPOINTS = [
-    Endpoint(
-        method="POST",
-        path="/games/{game_id}/answers",
-        handler=None,
-        who=Who.PARTICIPANT,
-        says="Answer the open question. 202 is a promise: the answer is on disk.",
-        status=TAKEN,
-        body=AnswerRequest,
-        body_max=SMALL_BODY_MAX,
-        packed=True,
-        reply=AnswerReceipt,
-        errors=(
-            AnswerInvalid,
-            AlreadyAnswered,
-            QuestionNotOpen,
-            QuestionClosed,
-            NotInGame,
-            Overloaded,
-            RedisUnavailable,
-        ),
+ENDPOINT = Endpoint(
+    method="POST",
+    path="/games/{game_id}/answers",
+    handler=None,
+    who=Who.PARTICIPANT,
+    says="Answer the open question. 202 is a promise: the answer is on disk.",
+    status=TAKEN,
+    body=AnswerRequest,
+    body_max=SMALL_BODY_MAX,
+    packed=True,
+    reply=AnswerReceipt,
+    errors=(
+        AnswerInvalid,
+        AlreadyAnswered,
+        QuestionNotOpen,
+        QuestionClosed,
+        NotInGame,
+        Overloaded,
+        RedisUnavailable,
     ),
-]
+)
+ENDPOINTS = [ENDPOINT]

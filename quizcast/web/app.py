@@ -1,21 +1,17 @@
 """The ASGI application of `quizcast web`: the route table, made into routes, around the parts of `services`.
 
-The two hot routes, answers and streams, are served ahead of Starlette's router: a router's frames would live as long
-as each stream does, and cost as much as an answer itself. They are in the table all the same, and in the document.
-An answer does without ASGI's task too, where it can: the protocol hands it over as a whole (`wants_whole`).
+Answers and streams take the hot road past it (`hot`); they are in the table all the same, and in the document.
 """
 
-import asyncio
 import contextlib
-import functools
 import hmac
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
+from urllib.parse import parse_qs
 
 import msgspec
-from prometheus_client import Histogram
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -39,32 +35,27 @@ from quizcast.logs import about
 from quizcast.settings import Settings
 from quizcast.web import answers, hosts, participants, streams
 from quizcast.web.guard import Headers, claims_of
+from quizcast.web.hot import HotRoad
 from quizcast.web.http import (
-    SMALL_BODY_MAX,
+    EXPOSED_HEADERS,
     Call,
     Endpoint,
-    RawReply,
     Who,
     decode,
-    problem,
     problem_response,
     read_body,
+    request_timer,
     respond,
 )
 from quizcast.web.openapi import document
-from quizcast.web.protocol import WholeRequest
+from quizcast.web.protocol import Handler
 from quizcast.web.services import Services, opened
 
 BASE = "/api/v1"
-GAMES = f"{BASE}/games/"
 ENDPOINTS = [*hosts.ENDPOINTS, *participants.ENDPOINTS, *answers.ENDPOINTS, *streams.ENDPOINTS]
-RAW_GAMES, RAW_ANSWERS = GAMES.encode(), b"/answers"
-ANSWERS_ROUTE = "/games/{game_id}/answers"
 SLOW_S = 1.0  # a request that took longer is worth a line in the log
 
 log = logging.getLogger(__name__)
-
-HotRoute = Callable[[Scope, Receive, Send, str], Awaitable[None]]
 
 
 class App:
@@ -74,10 +65,7 @@ class App:
         """`trusted` are the proxies whose forwarding headers are believed, as uvicorn spells them."""
         self.settings = settings
         self.services: Services | None = None
-        self._hot: dict[tuple[str, str], HotRoute] = {
-            ("POST", "answers"): self._answer,
-            ("GET", "events"): self._events,
-        }
+        self._hot_road = HotRoad(settings, lambda: self.services)
         router = Starlette(
             routes=[*map(self._route, ENDPOINTS), *self._operations()],
             exception_handlers={HTTPException: _http_exception, Exception: _fault},
@@ -85,92 +73,23 @@ class App:
         )
         router.router.redirect_slashes = False  # an address has one spelling; and a redirect would believe `Host`
         self._router = cast("ASGIApp", ProxyHeadersMiddleware(cast("Any", router), trusted))
-        self._app: ASGIApp = self._dispatch
+        self._app: ASGIApp = self._measured
         if settings.cors_origins:
             self._app = CORSMiddleware(
-                self._dispatch,
+                self._measured,
                 allow_origins=settings.cors_origins,
                 allow_methods=["*"],
                 allow_headers=["*"],
-                expose_headers=["ETag", "Retry-After", "X-Request-Id"],
+                expose_headers=EXPOSED_HEADERS,
             )
 
-    # Plain functions that hand on a coroutine: an `async def` would be one frame more for the life of each stream.
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (or the lifespan), unless it goes by the hot road."""
+        await self._app(scope, receive, send)
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Serve one request (or the lifespan)."""
-        return self._app(scope, receive, send)
-
-    def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] != "http":
-            return self._router(scope, receive, send)
-        if scope["path"].startswith(GAMES):
-            game_id, _, action = scope["path"][len(GAMES) :].partition("/")
-            if hot := self._hot.get((scope["method"], action)):
-                return hot(scope, receive, send, game_id)
-        return self._measured(scope, receive, send)
-
-    # ── the hot routes ────────────────────────────────────────────────────────────────────────────────────────
-
-    def wants_whole(self, url: bytes) -> bool:
-        """Whether POSTs to this address are answers, to be served without a task as soon as their body is there."""
-        # Pages of other sites, where they are allowed, need headers that are seen to further up.
-        return url.startswith(RAW_GAMES) and url.endswith(RAW_ANSWERS) and not self.settings.cors_origins
-
-    def serve_whole(self, request: WholeRequest) -> bool:
-        """Serve an answer; False when something has to be read for it first, and `_answer` has to see to it."""
-        began, services = time.perf_counter(), self.services
-        if services is None:
-            return False
-
-        def told(reply: RawReply) -> None:
-            request.reply(*reply, close=services.hub.draining)
-            _count("POST", ANSWERS_ROUTE, reply[0], began)
-
-        game_id = request.url[len(RAW_GAMES) : -len(RAW_ANSWERS)].decode("latin-1")
-        return answers.submit(services, game_id, Headers(request.headers), request.body, told)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, game_id: str) -> None:
-        began, services = time.perf_counter(), self._at_work()
-        told: asyncio.Future[RawReply] = asyncio.get_running_loop().create_future()
-        headers = Headers(scope["headers"])
-        try:
-            body = await read_body(receive, SMALL_BODY_MAX)
-            if not answers.submit(services, game_id, headers, body, told.set_result):
-                await services.games.quiz(game_id)
-                answers.submit(services, game_id, headers, body, told.set_result)
-        except QuizcastError as error:
-            told.set_result(problem(error))
-        reply = await told
-        await _send(send, reply, services.hub.draining)
-        _count("POST", ANSWERS_ROUTE, reply[0], began)
-
-    async def _events(self, scope: Scope, receive: Receive, send: Send, game_id: str) -> None:
-        began, services = time.perf_counter(), self._at_work()
-        try:
-            claims = claims_of(
-                scope["method"],
-                Headers(scope["headers"]),
-                Who.VIEWER,
-                services.tokens,
-                query=scope["query_string"],
-                game_id=game_id,
-            )
-            opened = await streams.open_stream(services, claims, game_id, scope, send)
-        except QuizcastError as error:
-            reply = problem(error)
-            await _send(send, reply)
-            _count("GET", "/games/{game_id}/events", reply[0], began)
-            return
-        if opened is None:
-            return
-        try:
-            while (await receive())["type"] != "http.disconnect":
-                pass
-        finally:
-            streams.close_stream(services, game_id, opened)
-
-    # ── everything else ───────────────────────────────────────────────────────────────────────────────────────
+    def hot(self, method: bytes, url: bytes) -> Handler | None:
+        """What serves a request on the hot road, if that is where it goes; the protocol asks."""
+        return self._hot_road.find(method, url)
 
     def _route(self, endpoint: Endpoint) -> Route:
         async def serve(request: Request) -> Response:
@@ -195,7 +114,7 @@ class App:
                 Headers(request.scope["headers"]),
                 endpoint.who,
                 services.tokens,
-                query=request.scope["query_string"],
+                query=parse_qs(request.scope["query_string"].decode("latin-1")),
                 game_id=game_id,
             )
         body = await self._body(endpoint, request)
@@ -217,6 +136,9 @@ class App:
         return decode(raw, endpoint.body, request.headers.get("content-type", ""), packed=endpoint.packed)
 
     async def _measured(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._router(scope, receive, send)
+            return
         began, status = time.perf_counter(), 500
         request_id = Headers(scope["headers"]).text(b"x-request-id")
         if not (0 < len(request_id) <= 64 and request_id.replace("-", "").isalnum()):
@@ -235,8 +157,8 @@ class App:
                 await self._router(scope, receive, noting)
             finally:
                 route = scope["state"]["route"]
-                _count(scope["method"], route, status, began)
                 took_s = time.perf_counter() - began
+                request_timer(scope["method"], route, status).observe(took_s)
                 if took_s > SLOW_S:
                     log.warning("%s %s took %.1f s", scope["method"], route, took_s)
 
@@ -294,29 +216,12 @@ class App:
         return self.services
 
 
-async def _send(send: Send, reply: RawReply, close: bool = False) -> None:
-    status, headers, body = reply
-    length = (b"content-length", str(len(body)).encode())
-    headers = [*headers, length, streams.CLOSING] if close else [*headers, length]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
 async def _checked(check: Callable[[], Awaitable[None]]) -> str:
     try:
         await check()
     except QuizcastError as error:
         return error.code
     return "ok"
-
-
-def _count(method: str, route: str, status: int, began: float) -> None:
-    _timer(method, route, status).observe(time.perf_counter() - began)
-
-
-@functools.lru_cache(maxsize=1000)  # finding a metric by its labels costs as much as the rest of counting an answer
-def _timer(method: str, route: str, status: int) -> Histogram:
-    return metrics.HTTP_SECONDS.labels(method, route, status)
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:

@@ -1,7 +1,8 @@
 """Who is calling: the token of a request, wherever it was put, and what a cookie alone may not do; inside `web`."""
 
-from collections.abc import Iterable, Mapping
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+from urllib.parse import urlsplit
 
 from starlette.requests import cookie_parser
 
@@ -26,6 +27,9 @@ COOKIES: Mapping[Who, tuple[str, ...]] = {
 }
 
 
+Query: TypeAlias = Mapping[str, Sequence[str]]  # as `parse_qs` gives it
+
+
 class Headers:
     """A request's headers, to be asked for by their names in small letters; of one that comes twice, the last."""
 
@@ -45,7 +49,7 @@ class Headers:
 
 
 def claims_of(
-    method: str, headers: Headers, who: Who, tokens: Tokens, *, query: bytes = b"", game_id: str = ""
+    method: str, headers: Headers, who: Who, tokens: Tokens, *, query: Query | None = None, game_id: str = ""
 ) -> Claims:
     """Who calls, by `Authorization`, `?token=` in `query` (for viewers) or a cookie, in this order.
 
@@ -57,7 +61,7 @@ def claims_of(
         if scheme.lower() != "bearer":
             raise TokenInvalid("use the Bearer scheme")
         return tokens.read(token.strip(), KINDS[who])
-    if who is Who.VIEWER and query and (token := parse_qs(query.decode("latin-1")).get("token", [""])[0]):
+    if who is Who.VIEWER and query and (token := query.get("token", [""])[0]):
         return tokens.read(token, KINDS[who])
     claims = _of_cookies(headers.text(b"cookie"), who, tokens, game_id)
     if method not in SAFE_METHODS and not _same_origin(headers):

@@ -4,19 +4,23 @@ An `Endpoint` says all there is to say about a route; the routes and the OpenAPI
 Invariants: no input gets a traceback or a 500, and no token is ever in a URL that is logged, in a log or in an error.
 """
 
+import functools
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 from typing import Any, NoReturn, TypeAlias
 
 import msgspec
 from msgspec import UNSET
+from prometheus_client import Histogram
 from starlette.requests import Request
 from starlette.responses import Response
 
 from quizcast import errors
 from quizcast.auth import Claims
 from quizcast.errors import BodyTooLarge, InvalidInput, MalformedBody, QuizcastError, UnsupportedMedia
+from quizcast.metrics import HTTP_SECONDS
 from quizcast.web.services import Services
 from quizcast.wire.api import FieldProblem, ProblemDocument, encode_json, encode_msgpack
 
@@ -28,6 +32,7 @@ SMALL_BODY_MAX = 4096  # answers and joins
 PAGE_DEFAULT = 20
 PAGE_MAX = 100
 RETRY_AFTER_MAX_S = 3600
+EXPOSED_HEADERS = ("ETag", "Retry-After", "X-Request-Id")  # to pages of other sites, where they are allowed
 
 # The most specific class decides. A test walks the tree and demands that every class finds its row.
 STATUS: dict[type[QuizcastError], int] = {
@@ -245,6 +250,17 @@ def problem(error: QuizcastError) -> RawReply:
         seconds = min(RETRY_AFTER_MAX_S, max(1, round(error.retry_after_s)))
         headers.append((b"retry-after", str(seconds).encode()))
     return status, headers, encode_json(document)
+
+
+def counted(endpoint: Endpoint, status: int, began: float) -> None:
+    """A request has been served that came in at `began`, by `time.perf_counter`."""
+    request_timer(endpoint.method, endpoint.path, status).observe(time.perf_counter() - began)
+
+
+@functools.lru_cache(maxsize=1000)  # finding a metric by its labels costs as much as the rest of counting an answer
+def request_timer(method: str, route: str, status: int) -> Histogram:
+    """What counts requests of a kind."""
+    return HTTP_SECONDS.labels(method, route, status)
 
 
 def problem_response(error: QuizcastError) -> Response:

@@ -1,23 +1,24 @@
-"""uvicorn's HTTP protocol with two roads for what is hot, and a limit to a request's head; at the bottom of `web`.
+"""uvicorn's HTTP protocol with a road of its own for what is hot, and a limit to a request's head; bottom of `web`.
 
-A stream's frames go straight into the connection's transport, offered as an ASGI extension: no coroutine, no message
-and no copy per delivery. What the app writes there is the body of a response that it has started by the ordinary ASGI
-message, framed as `chunked` does. And a request that the app `wants_whole` is handed over with its body as soon as
-that is there, and replied to when the app likes: no task, no event, and one write. All other HTTP is uvicorn's.
+A request that the app calls `hot` is handed over when its body is there, and answered when the app likes: no task, no
+event, no messages, and one write for a reply. Or it becomes a stream, whose frames go straight into the transport, and
+then all that is left of it is the line. Everything else is ASGI, and all other HTTP is uvicorn's.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeAlias, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-EXTENSION = "quizcast.transport"
-END = b"0\r\n\r\n"  # the last chunk
+Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+
+END = b"0\r\n\r\n"  # the last chunk of a stream
 HEAD_MAX = 65_536  # bytes of a request's line and headers; the parser itself would take them without end
-WHOLE_MAX = 4096  # bytes of a body; more goes the ordinary way, where it is refused
+BODY_MAX = 4096  # bytes of a hot request's body: with one more it is handed over as it is, and the rest is passed over
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 log = logging.getLogger(__name__)
 
@@ -29,113 +30,164 @@ class _Nobody:
         """Nobody waits."""
 
 
-class WholeRequest:
-    """A request with its body, served without a task: `reply` once, now or later.
+class HotRequest:
+    """A request with its body, to be answered by one `reply` or `stream`, now or later; `left` is called at the end.
 
     Until then it stands where uvicorn keeps the cycle of a connection's request, and has what uvicorn looks at there:
     requests that come behind it on the same line wait, and a server that stops lets it come to its end.
     """
 
-    __slots__ = ("_protocol", "body", "disconnected", "headers", "keep_alive", "response_complete", "url")
+    __slots__ = ("_protocol", "body", "disconnected", "handler", "headers", "keep_alive", "left", "response_complete")
     message_event = _Nobody()
     more_body = False
 
-    def __init__(self, protocol: "QuizcastProtocol", body: bytes, *, keep_alive: bool) -> None:
-        self.url: bytes = protocol.url
+    def __init__(self, protocol: "QuizcastProtocol", handler: "Handler", body: bytes, *, keep_alive: bool) -> None:
         self.headers: Sequence[tuple[bytes, bytes]] = protocol.headers
         self.body = body
-        self._protocol = protocol
+        self.handler = handler
+        self.left: Callable[[], None] | None = None  # called once when a stream's line is gone
         self.keep_alive = keep_alive
         self.disconnected = self.response_complete = False
+        self._protocol = protocol
 
-    def reply(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, close: bool = False) -> None:
-        """Answer it in one write, and let the connection go on with the next; `close` ends it instead.
+    def reply(self, status: int, headers: Headers, body: bytes, *, close: bool = False) -> None:
+        """Answer, and let the line go on with the next request; `close` ends it instead.
 
         Does nothing when the client has gone.
         """
         protocol = self._protocol
         if self.response_complete or protocol.transport.is_closing():
             return
-        parts = [STATUS_LINE[status]]
-        for name, value in (*protocol.server_state.default_headers, *headers):
-            parts += (name, b": ", value, b"\r\n")
-        if close := close or not self.keep_alive:
-            parts.append(b"connection: close\r\n")
-        parts.append(b"content-length: %d\r\n\r\n%b" % (len(body), body))
-        protocol.transport.write(b"".join(parts))
+        close = close or not self.keep_alive
+        length = b"" if status == 204 else b"content-length: %d\r\n" % len(body)
+        end = b"connection: close\r\n" if close else b""
+        protocol.transport.write(b"%b%b%b\r\n%b" % (self._head(status, headers), length, end, body))
         self.response_complete = True
         if close:
             protocol.transport.close()
         protocol.on_response_complete()
 
+    def stream(self, status: int, headers: Headers) -> asyncio.WriteTransport | None:
+        """Begin an answer of which the body's chunks are written to the transport, after which that is closed.
 
-class WholeApp(Protocol):
+        None when the client has gone.
+        """
+        protocol = self._protocol
+        if protocol.transport.is_closing():
+            return None
+        protocol.transport.write(self._head(status, headers) + b"transfer-encoding: chunked\r\n\r\n")
+        # It may last for hours: nothing is kept of what was asked.
+        self.headers, self.body, self.handler = (), b"", _over
+        protocol.streams(self)
+        return protocol.transport
+
+    def _head(self, status: int, headers: Headers) -> bytes:
+        parts = [STATUS_LINE[status]]
+        for name, value in (*self._protocol.server_state.default_headers, *headers):
+            parts += (name, b": ", value, b"\r\n")
+        return b"".join(parts)
+
+
+Handler: TypeAlias = Callable[[HotRequest], None]
+
+
+def _over(_request: HotRequest) -> None:
+    """What is left to do for a request that has become a stream."""
+
+
+class HotApp(Protocol):
     """What the app has to have besides ASGI."""
 
-    def wants_whole(self, url: bytes) -> bool:
-        """Whether POSTs to this address are to be handed over whole."""
-
-    def serve_whole(self, request: WholeRequest) -> bool:
-        """Serve it; False when it is to go the ordinary way after all."""
+    def hot(self, method: bytes, url: bytes) -> Handler | None:
+        """What serves a request, if it is to be served on the hot road."""
 
 
 class QuizcastProtocol(HttpToolsProtocol):
-    """Adds `scope["extensions"]["quizcast.transport"]["transport"]`, whole requests, and a limit to a head."""
+    """uvicorn's, with the hot road and a limit to a request's head."""
 
-    app: WholeApp
+    app: HotApp
     _in_head = True
     _head_size = 0
-    _body: bytes | None = None  # of a request that is to be handed over whole, as far as it has come
+    _handler: Handler | None = None  # of the hot request whose body is coming in
+    _body = b""
+    _passing_over = False  # the rest of a body that was too large
+    _stream: HotRequest | None = None
 
     def on_headers_complete(self) -> None:
         """httptools calls this when a request's head is there."""
         self._in_head = False
-        idle = self.cycle is None or self.cycle.response_complete
-        if (
-            idle
-            and self.parser.get_method() == b"POST"
-            and self.app.wants_whole(self.url)
-            and not (self.expect_100_continue or self.parser.should_upgrade())
-        ):
-            self._body = b""
-        else:
+        if not self.parser.should_upgrade():
+            self._handler = self.app.hot(self.parser.get_method(), self.url)
+        if self._handler is None:
             super().on_headers_complete()
+        elif self.expect_100_continue and self._idle:
+            self.transport.write(GO_ON)
 
     def on_body(self, body: bytes) -> None:
         """httptools calls this with a piece of a body."""
-        if self._body is None:
+        if self._handler is not None:
+            self._body += body
+            if len(self._body) > BODY_MAX:
+                self._passing_over = True
+                self._hand_over(self._handler)
+        elif not self._passing_over:
             super().on_body(body)
-            return
-        self._body += body
-        if len(self._body) > WHOLE_MAX:
-            self._go_the_ordinary_way(self._body)
 
     def on_message_complete(self) -> None:
         """httptools calls this when a request is there with its body."""
-        if (body := self._body) is not None:
-            keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-            whole = WholeRequest(self, body, keep_alive=keep_alive)
-            self.cycle, self._body = cast("Any", whole), None
-            if self._served(whole):
-                return
-            self.cycle = cast("Any", None)
-            self._go_the_ordinary_way(body)
-        super().on_message_complete()
+        if self._handler is not None:
+            self._hand_over(self._handler)
+        elif self._passing_over:
+            self._passing_over = False
+        else:
+            super().on_message_complete()
 
-    def _served(self, request: WholeRequest) -> bool:
+    def _hand_over(self, handler: Handler) -> None:
+        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        request, idle = HotRequest(self, handler, self._body, keep_alive=keep_alive), self._idle
+        self._handler, self._body, self.cycle = None, b"", cast("Any", request)
+        if idle:
+            self._serve(request)
+        else:  # sent before the one ahead of it was answered: as uvicorn does with its own
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cast("Any", request), cast("Any", self.app)))
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """uvicorn calls this when it is the turn of a request that had to wait, or of one that is not hot."""
+        if isinstance(cycle, HotRequest):
+            self.loop.call_soon(self._serve, cycle)
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _serve(self, request: HotRequest) -> None:
         try:
-            return self.app.serve_whole(request)
+            request.handler(request)
         except Exception:  # a fault of ours; raised from here, the parser would take it for the client's
-            log.exception("a whole request could not be served")
-            return False
+            log.exception("a hot request could not be served")
+            request.reply(500, [], b"Internal Server Error", close=True)
 
-    def _go_the_ordinary_way(self, body: bytes) -> None:
-        self._body = None
-        super().on_headers_complete()
-        super().on_body(body)
+    @property
+    def _idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def streams(self, request: HotRequest) -> None:
+        """A request has become a stream, which lasts as long as the line: what is sent behind it is passed over."""
+        self._stream = request
+        self.pipeline.clear()
+        self.flow.resume_reading()  # or nobody would notice that the client leaves
+        self._let_go()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio calls this when the line is gone."""
+        super().connection_lost(exc)
+        stream, self._stream = self._stream, None
+        if stream is not None and stream.left is not None:
+            stream.left()
 
     def data_received(self, data: bytes) -> None:
         """asyncio calls this with what has come in."""
+        if self._stream is not None:
+            return
         was_in_head = self._in_head
         super().data_received(data)
         if was_in_head and self._in_head:
@@ -144,26 +196,22 @@ class QuizcastProtocol(HttpToolsProtocol):
                 self.transport.write(TOO_LARGE)
                 self.transport.close()
 
+    def on_message_begin(self) -> None:
+        """httptools calls this as a request begins."""
+        self._in_head, self._head_size = True, 0
+        super().on_message_begin()
+
     def on_response_complete(self) -> None:
-        """uvicorn calls this when an answer is out. A phone's line idles for most of a game: keep nothing by it."""
+        """Called when an answer is out. A phone's line idles for most of a game: keep nothing by it."""
         super().on_response_complete()
         # A body that is still coming in is uvicorn's to swallow, and needs the cycle for that.
         if self.cycle is not None and self.cycle.response_complete and not self.cycle.more_body:
-            # As before the first request. The scope is let go of, not cleared: the app may not have returned yet.
-            self.cycle, self.headers, self.scope = cast("Any", None), [], cast("Any", {})
+            self.cycle = cast("Any", None)
+            self._let_go()
 
-    def on_message_begin(self) -> None:
-        """httptools calls this as a request begins; uvicorn has made its scope by the time super() returns."""
-        self._in_head, self._head_size = True, 0
-        super().on_message_begin()
-        scope = cast("dict[str, Any]", self.scope)
-        scope["extensions"] = {EXTENSION: {"transport": self.transport}}
-
-
-def transport_of(scope: Mapping[str, Any]) -> asyncio.WriteTransport:
-    """The transport under a request. The server has to be `quizcast web`."""
-    transport: asyncio.WriteTransport = scope["extensions"][EXTENSION]["transport"]
-    return transport
+    def _let_go(self) -> None:
+        # As before the first request. The scope is let go of, not cleared: the app may not have returned yet.
+        self.headers, self.scope = [], cast("Any", {})
 
 
 def chunk(frame: bytes) -> bytes:

@@ -1,29 +1,25 @@
 """The event streams: a request becomes a `hub` stream; and the same picture by polling. Beside the other routes.
 
 sse-starlette gives the headers that an event stream has to have. Its pump per stream is left out: the hub writes the
-same bytes into every transport, and a stream costs no task of ours but the request's own, which waits for the end.
+same bytes into every transport, and a stream costs no task at all. It is served on the hot road (see `hot`).
 """
 
+import asyncio
 from typing import Any
-from urllib.parse import parse_qs
 
 from sse_starlette import EventSourceResponse
-from starlette.types import Scope, Send
 
 from quizcast.auth import Claims, Kind
 from quizcast.domain.game import Phase
 from quizcast.errors import (
     Draining,
-    GameOver,
     GameUnknown,
     NotInGame,
     RedisUnavailable,
     StreamsFull,
 )
-from quizcast.hub import Stream, Viewer
-from quizcast.web.guard import Headers
+from quizcast.hub import Arrival, Stream, Viewer
 from quizcast.web.http import Call, Endpoint, Query, Who
-from quizcast.web.protocol import transport_of
 from quizcast.web.services import Services
 from quizcast.wire.events import Snapshot, parse_position
 
@@ -43,38 +39,25 @@ async def viewer_of(services: Services, claims: Claims, game_id: str) -> Viewer:
     return Viewer(participant_id=claims.subject if claims.kind is Kind.PARTICIPANT else None)
 
 
-async def open_stream(services: Services, claims: Claims, game_id: str, scope: Scope, send: Send) -> Stream | None:
-    """Begin an event stream, to be ended by `close_stream`; None when the answer was a 204: the game is over.
-
-    Errors are raised before a byte has been sent.
-    """
+async def arrive(services: Services, claims: Claims, game_id: str, resume: str) -> Arrival:
+    """Find out what a viewer has to be told first. Raises what the endpoint's `errors` list, and `GameOver`."""
     viewer = await viewer_of(services, claims, game_id)
-    try:
-        arrival = await services.hub.arrive(game_id, viewer, parse_position(_resume_from(scope)))
-    except GameOver:
-        # 204 tells an EventSource to stop for good; anything else would have it come back for ever.
-        await send({"type": "http.response.start", "status": 204, "headers": [(b"cache-control", b"no-store")]})
-        await send({"type": "http.response.body"})
-        return None
-    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-    opened = services.hub.go_live(arrival, transport_of(scope))
-    if viewer.participant_id is not None:
-        services.presence.arrived(game_id, viewer.participant_id)
+    return await services.hub.arrive(game_id, viewer, parse_position(resume))
+
+
+def begin(services: Services, arrival: Arrival, transport: asyncio.WriteTransport) -> Stream:
+    """Begin an event stream, to be ended by `leave`."""
+    opened = services.hub.go_live(arrival, transport)
+    if opened.viewer.participant_id is not None:
+        services.presence.arrived(arrival.channel.game_id, opened.viewer.participant_id)
     return opened
 
 
-def close_stream(services: Services, game_id: str, opened: Stream) -> None:
+def leave(services: Services, game_id: str, opened: Stream) -> None:
     """The line is gone, whoever ended it."""
     services.hub.detach(game_id, opened)
     if opened.viewer.participant_id is not None:
         services.presence.left(game_id, opened.viewer.participant_id)
-
-
-def _resume_from(scope: Scope) -> str:
-    if given := Headers(scope["headers"]).text(b"last-event-id"):
-        return given
-    query: dict[str, list[str]] = parse_qs(scope["query_string"].decode("latin-1"))
-    return query.get("last_event_id", [""])[0]
 
 
 async def state(call: Call) -> Any:
@@ -89,21 +72,22 @@ async def state(call: Call) -> Any:
     return snapshot
 
 
-ENDPOINTS = [
-    Endpoint(
-        method="GET",
-        path="/games/{game_id}/events",
-        handler=None,
-        who=Who.VIEWER,
-        says="The stream: a snapshot, then every event; ends with 204 when the game is over.",
-        media_types=("text/event-stream",),
-        reply=str,
-        query=(
-            Query(name="token", type=str, says="the token, for an EventSource, which cannot send headers"),
-            Query(name="last_event_id", type=str, says="resume after this event, as the header Last-Event-ID does"),
-        ),
-        errors=(NotInGame, GameUnknown, StreamsFull, Draining, RedisUnavailable),
+ENDPOINT = Endpoint(
+    method="GET",
+    path="/games/{game_id}/events",
+    handler=None,
+    who=Who.VIEWER,
+    says="The stream: a snapshot, then every event; ends with 204 when the game is over.",
+    media_types=("text/event-stream",),
+    reply=str,
+    query=(
+        Query(name="token", type=str, says="the token, for an EventSource, which cannot send headers"),
+        Query(name="last_event_id", type=str, says="resume after this event, as the header Last-Event-ID does"),
     ),
+    errors=(NotInGame, GameUnknown, StreamsFull, Draining, RedisUnavailable),
+)
+ENDPOINTS = [
+    ENDPOINT,
     Endpoint(
         method="GET",
         path="/games/{game_id}/state",

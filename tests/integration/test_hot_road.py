@@ -1,4 +1,4 @@
-"""Requests that are served without a task, on a real server and real lines: HTTP stays what it is for their clients."""
+"""The hot road on a real server and real lines: for its clients, HTTP is what it always is."""
 
 import asyncio
 import contextlib
@@ -9,29 +9,26 @@ import pytest
 import uvicorn
 
 from quizcast.web.http import read_body
-from quizcast.web.protocol import WHOLE_MAX, QuizcastProtocol, WholeRequest
+from quizcast.web.protocol import BODY_MAX, END, Handler, HotRequest, QuizcastProtocol, chunk
 from tests.integration.live_game import until
 
 OK, HEADERS = 202, [(b"content-type", b"text/plain")]
 
 
 class Echo:
-    """Replies with the body: whole requests to /whole when told to, others from a task, marked as such."""
+    """Has requests to /hot wait for their reply, which is their body; answers others from a task, marked as such."""
 
     def __init__(self) -> None:
-        self.waiting: list[WholeRequest] = []
-        self.declines = False
+        self.waiting: list[HotRequest] = []
         self.fault: Exception | None = None
 
-    def wants_whole(self, url: bytes) -> bool:
-        return url == b"/whole"
+    def hot(self, _method: bytes, url: bytes) -> Handler | None:
+        return self.take if url == b"/hot" else None
 
-    def serve_whole(self, request: WholeRequest) -> bool:
+    def take(self, request: HotRequest) -> None:
         if self.fault is not None:
             raise self.fault
-        if not self.declines:
-            self.waiting.append(request)
-        return not self.declines
+        self.waiting.append(request)
 
     def reply(self, **options: Any) -> None:
         """Answer the request that has waited longest."""
@@ -70,7 +67,7 @@ class Line:
         return await asyncio.wait_for(self.reader.read(), 5) == b""
 
 
-def post(body: bytes, path: str = "/whole", extra: str = "", version: str = "1.1") -> bytes:
+def post(body: bytes, path: str = "/hot", extra: str = "", version: str = "1.1") -> bytes:
     return f"POST {path} HTTP/{version}\r\nHost: x\r\n{extra}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
@@ -92,7 +89,7 @@ class Running:
         return self._lines[-1]
 
     async def waiting(self, count: int) -> None:
-        """Wait until so many whole requests await their reply."""
+        """Wait until so many hot requests await their reply."""
         await until(lambda: len(self.app.waiting) == count)
 
     def hang_up(self) -> None:
@@ -112,7 +109,7 @@ async def running() -> AsyncIterator[Running]:
     await asyncio.wait_for(serving, 10)
 
 
-async def test_a_whole_request_is_replied_to_later_and_the_line_goes_on(running: Running) -> None:
+async def test_a_hot_request_is_replied_to_later_and_the_line_goes_on(running: Running) -> None:
     line = await running.line()
     for body in (b"one", b"two"):
         line.send(post(body))
@@ -123,6 +120,8 @@ async def test_a_whole_request_is_replied_to_later_and_the_line_goes_on(running:
         assert head.startswith(b"http/1.1 202 accepted\r\n")
         assert b"\r\ndate: " in head
         assert b"connection:" not in head
+        line.send(post(body, "/other"))
+        assert (await line.reply())[1] == b"task:" + body
 
 
 async def test_a_body_may_come_in_pieces_and_in_chunks(running: Running) -> None:
@@ -130,13 +129,10 @@ async def test_a_body_may_come_in_pieces_and_in_chunks(running: Running) -> None
     for piece in (post(b"a body")[:20], post(b"a body")[20:-3], post(b"a body")[-3:]):
         line.send(piece)
         await asyncio.sleep(0.02)
-    line.send(b"POST /whole HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
-    await asyncio.sleep(0.05)
+    await running.waiting(1)
     running.app.reply()
     assert (await line.reply())[1] == b"a body"
-    # What came behind it on the same line had to wait, and so it went the ordinary way.
-    assert (await line.reply())[1] == b"task:abcde"
-    line.send(b"POST /whole HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+    line.send(b"POST /hot HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
     await running.waiting(1)
     running.app.reply()
     assert (await line.reply())[1] == b"abcde"
@@ -145,44 +141,66 @@ async def test_a_body_may_come_in_pieces_and_in_chunks(running: Running) -> None
 async def test_pipelined_requests_are_answered_in_their_order(running: Running) -> None:
     line = await running.line()
     line.send(post(b"1") + post(b"2") + post(b"3", "/other") + post(b"4"))
+    for body in (b"1", b"2"):
+        await running.waiting(1)
+        await asyncio.sleep(0.05)
+        assert [one.body for one in running.app.waiting] == [body]
+        running.app.reply()
     await running.waiting(1)
-    await asyncio.sleep(0.05)
-    assert len(running.app.waiting) == 1
     running.app.reply()
-    assert [(await line.reply())[1] for _ in range(4)] == [b"1", b"task:2", b"task:3", b"task:4"]
+    assert [(await line.reply())[1] for _ in range(4)] == [b"1", b"2", b"task:3", b"4"]
 
 
-async def test_what_the_app_declines_or_stumbles_over_goes_the_ordinary_way(
-    running: Running, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_thousand_pipelined_requests_that_are_refused_at_once_are_no_recursion(running: Running) -> None:
+    running.app.waiting = Refusing()  # type: ignore[assignment]
     line = await running.line()
-    running.app.declines = True
-    line.send(post(b"declined"))
-    assert (await line.reply())[1] == b"task:declined"
+    line.send(post(b"x") * 1000)
+    assert [(await line.reply())[1] for _ in range(1000)] == [b"x"] * 1000
+
+
+class Refusing(list[HotRequest]):
+    """Answers whatever is to wait in it."""
+
+    def append(self, request: HotRequest) -> None:
+        request.reply(OK, HEADERS, request.body)
+
+
+async def test_a_fault_of_ours_is_a_500_and_in_the_log(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+    line = await running.line()
     running.app.fault = ValueError("a fault")
     line.send(post(b"stumbled"))
-    assert (await line.reply())[1] == b"task:stumbled"
-    assert "a whole request could not be served" in caplog.text
+    head, _ = await line.reply()
+    assert head.startswith(b"http/1.1 500 ")
+    assert await line.ended()
+    assert "a hot request could not be served" in caplog.text
 
 
-@pytest.mark.parametrize("size", [WHOLE_MAX, WHOLE_MAX + 1, WHOLE_MAX * 40])
-async def test_a_large_body_goes_the_ordinary_way(running: Running, size: int) -> None:
+@pytest.mark.parametrize("size", [BODY_MAX, BODY_MAX + 1, BODY_MAX * 40])
+async def test_of_a_body_that_is_too_large_enough_is_handed_over_to_tell(running: Running, size: int) -> None:
     line = await running.line()
-    line.send(post(b"x" * size))
-    if size <= WHOLE_MAX:
-        await running.waiting(1)
-        running.app.reply()
-    assert (await line.reply())[1] == (b"" if size <= WHOLE_MAX else b"task:") + b"x" * size
-    assert not running.app.waiting
+    line.send(post(b"x" * size)[:-1] if size > BODY_MAX + 1 else post(b"x" * size))
+    await running.waiting(1)
+    assert (len(running.app.waiting[0].body) > BODY_MAX) is (size > BODY_MAX)
+    assert len(running.app.waiting[0].body) <= max(BODY_MAX + 65_536, size)
+    running.app.reply()
+    await line.reply()
+    if size > BODY_MAX + 1:
+        line.send(b"x")  # the end of it, to be passed over
+    line.send(post(b"next"))
+    await running.waiting(1)
+    running.app.reply()
+    assert (await line.reply())[1] == b"next"
 
 
 async def test_who_asks_whether_to_go_on_is_told_to(running: Running) -> None:
     line = await running.line()
-    line.send(b"POST /whole HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+    line.send(b"POST /hot HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
     assert (await asyncio.wait_for(line.reader.readline(), 5)).startswith(b"HTTP/1.1 100")
     await line.reader.readline()
     line.send(b"ok")
-    assert (await line.reply())[1] == b"task:ok"
+    await running.waiting(1)
+    running.app.reply()
+    assert (await line.reply())[1] == b"ok"
 
 
 @pytest.mark.parametrize(
@@ -214,6 +232,8 @@ async def test_a_client_who_left_and_a_second_reply_harm_nobody(running: Running
     gone.writer.close()
     await asyncio.sleep(0.05)
     twice = next(one for one in running.app.waiting if one.body == b"here")
+    left = next(one for one in running.app.waiting if one.body == b"gone")
+    assert left.stream(200, HEADERS) is None
     while running.app.waiting:
         running.app.reply()
     twice.reply(OK, HEADERS, b"again")
@@ -222,7 +242,7 @@ async def test_a_client_who_left_and_a_second_reply_harm_nobody(running: Running
     assert (await line.reply())[1] == b"task:next"
 
 
-async def test_a_server_that_stops_lets_a_whole_request_come_to_its_end(running: Running) -> None:
+async def test_a_server_that_stops_lets_a_hot_request_come_to_its_end(running: Running) -> None:
     idle, line = await running.line(), await running.line()
     idle.send(post(b"first", "/other"))
     await idle.reply()
@@ -235,3 +255,42 @@ async def test_a_server_that_stops_lets_a_whole_request_come_to_its_end(running:
     assert body == b"last"
     assert b"\r\nconnection: close\r\n" in head
     assert await line.ended()
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+async def test_a_stream_lasts_as_long_as_its_line_and_its_end_is_told_once(running: Running, who: str) -> None:
+    left: list[str] = []
+    line = await running.line()
+    line.send(b"GET /hot HTTP/1.1\r\nHost: x\r\n\r\n" + post(b"behind"))
+    await running.waiting(1)
+    request = running.app.waiting.pop()
+    transport = request.stream(200, HEADERS)
+    assert transport is not None
+    request.left = lambda: left.append("left")
+    assert b"transfer-encoding: chunked" in (await line.reader.readuntil(b"\r\n\r\n")).lower()
+    transport.write(chunk(b"one") + chunk(b"two"))
+    assert await line.reader.readexactly(16) == b"3\r\none\r\n3\r\ntwo\r\n"
+    line.send(post(b"behind"))  # the end of the stream is the end of the line
+    await asyncio.sleep(0.05)
+    assert not left
+    assert not running.app.waiting
+    if who == "client":
+        line.writer.transport.abort()
+    else:
+        transport.write(END)
+        transport.close()
+        assert await line.reader.readexactly(5) == END
+        assert await line.ended()
+    await until(lambda: left == ["left"])
+
+
+async def test_nothing_is_kept_of_what_a_stream_was_asked_with(running: Running) -> None:
+    line = await running.line()
+    line.send(b"GET /hot HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n\r\n")
+    await running.waiting(1)
+    request = running.app.waiting.pop()
+    request.stream(200, HEADERS)
+    (protocol,) = running.server.server_state.connections
+    assert not request.headers
+    assert not protocol.headers  # type: ignore[union-attr]
+    assert not protocol.scope  # type: ignore[union-attr]
