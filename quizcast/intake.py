@@ -1,6 +1,6 @@
 """Group commit: what arrives while one round trip is under way rides together in the next; floor 6.
 
-Answers and joins take the same road. A lane per shard has one script call under way at a time, so that a burst of a
+Answers and joins take the same road. A lane per shard has two script calls under way at most, so that a burst of a
 thousand answers costs a handful of calls, and of syncs to disk, instead of a thousand of each. Invariant: a verdict is
 told only after the script that took the answer has returned, so what is acknowledged is in Redis's append-only file.
 """

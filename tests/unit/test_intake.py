@@ -1,4 +1,4 @@
-"""Group commit: one call under way per lane, everybody gets their own verdict, nobody is left waiting."""
+"""Group commit: few calls under way per lane, everybody gets their own verdict, nobody is left waiting."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from quizcast.errors import (
     TooManyJoins,
     Unavailable,
 )
-from quizcast.intake import Intake
+from quizcast.intake import CALLS_AT_ONCE, Intake
 from quizcast.live.submissions import AnswerTry, JoinTry, Taken, Welcome
 
 
@@ -98,21 +98,21 @@ async def test_what_arrives_during_a_round_trip_rides_together_in_the_next() -> 
     submissions = FakeSubmissions()
     submissions.gate = asyncio.Event()
     intake, _, _ = intake_on(submissions)
-    tasks = [asyncio.create_task(intake.answer(answer(0)))]
-    await turns()
-    tasks += [asyncio.create_task(intake.answer(answer(number))) for number in range(1, 31)]
-    await turns()
-    assert [len(group) for group in submissions.groups] == [1]
+    tasks = []
+    for some in (range(1), range(1, 11), range(11, 41)):
+        tasks += [asyncio.create_task(intake.answer(answer(number))) for number in some]
+        await turns()
+    assert [len(group) for group in submissions.groups] == [1, 10]
     submissions.gate.set()
     await asyncio.gather(*tasks)
-    assert [len(group) for group in submissions.groups] == [1, 30]
+    assert [len(group) for group in submissions.groups] == [1, 10, 30]
 
 
-async def test_a_lane_has_one_call_under_way_and_groups_have_a_size() -> None:
+async def test_a_lane_has_two_calls_under_way_and_groups_have_a_size() -> None:
     submissions = FakeSubmissions()
     intake, _, _ = intake_on(submissions, group_max=10)
     await asyncio.gather(*(intake.answer(answer(number)) for number in range(95)))
-    assert submissions.most_under_way == 1
+    assert submissions.most_under_way == CALLS_AT_ONCE == 2
     assert [len(group) for group in submissions.groups] == [10] * 9 + [5]
     order = [one.participant_id for group in submissions.groups for one in group]
     assert order == [f"p{number}" for number in range(95)]
@@ -134,15 +134,15 @@ async def test_too_many_waiting_are_refused_at_once() -> None:
     submissions = FakeSubmissions()
     submissions.gate = asyncio.Event()
     intake, _, _ = intake_on(submissions, pending_max=5)
-    tasks = [asyncio.create_task(intake.answer(answer(0)))]
-    await turns()
-    tasks += [asyncio.create_task(intake.answer(answer(number))) for number in range(1, 6)]
-    await turns()
+    tasks = []
+    for some in (range(1), range(1, 2), range(2, 7)):
+        tasks += [asyncio.create_task(intake.answer(answer(number))) for number in some]
+        await turns()
     with pytest.raises(Overloaded) as refused:
-        await intake.answer(answer(6))
+        await intake.answer(answer(7))
     assert refused.value.retry_after_s
     submissions.gate.set()
-    assert len(await asyncio.gather(*tasks)) == 6
+    assert len(await asyncio.gather(*tasks)) == 7
     assert await intake.answer(answer(7)) == Taken(7, False)
 
 

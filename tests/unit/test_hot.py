@@ -1,0 +1,87 @@
+"""The hot road's door: what goes by it, what is said while there are no services, and to pages of other sites."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from quizcast.settings import Settings
+from quizcast.web.app import App
+from quizcast.web.hot import HotRoad
+
+SITE = "https://quiz.example.org"
+
+
+class Asked:
+    """A request that keeps its reply."""
+
+    def __init__(self, origin: str = "") -> None:
+        self.headers = [(b"origin", origin.encode())] if origin else []
+        self.body = b"{}"
+        self.said: tuple[int, dict[bytes, bytes], bytes] | None = None
+        self.closed = False
+
+    def reply(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, *, close: bool = False) -> None:
+        self.said, self.closed = (status, dict(headers), body), close
+
+
+def asked(road: HotRoad, method: bytes, url: bytes, origin: str = "") -> Any:
+    request = Asked(origin)
+    handler = road.find(method, url)
+    assert handler is not None
+    handler(request)  # type: ignore[arg-type]
+    return request
+
+
+@pytest.mark.parametrize(
+    ("method", "url"),
+    [
+        (b"POST", b"/api/v1/games/g/answers"),
+        (b"POST", b"/api/v1/games/g/answers?x=1"),
+        (b"POST", b"/api/v1/games/%67/%61nswers"),
+        (b"GET", b"/api/v1/games/g/events"),
+        (b"GET", b"/api/v1/games/g/events?token=t&last_event_id=1-2"),
+    ],
+)
+def test_answers_and_streams_go_by_the_hot_road_and_a_process_without_services_says_so(
+    method: bytes, url: bytes
+) -> None:
+    request = asked(HotRoad(Settings(), lambda: None), method, url)
+    assert request.said[0] == 503
+    assert request.said[1][b"retry-after"] == b"1"
+    assert request.closed
+
+
+@pytest.mark.parametrize(
+    ("method", "url"),
+    [
+        (b"GET", b"/api/v1/games/g/answers"),
+        (b"POST", b"/api/v1/games/g/events"),
+        (b"OPTIONS", b"/api/v1/games/g/answers"),
+        (b"POST", b"/api/v1/games/g/open"),
+        (b"POST", b"/api/v1/games/g/h/answers"),
+        (b"POST", b"/other/games/g/answers"),
+        (b"GET", b"/api/v1/games/"),
+        (b"GET", b"/"),
+        (b"GET", b""),
+    ],
+)
+def test_everything_else_goes_by_the_router(method: bytes, url: bytes) -> None:
+    assert HotRoad(Settings(), lambda: None).find(method, url) is None
+
+
+@pytest.mark.parametrize("origins", [(SITE,), ("*",), ()])
+@pytest.mark.parametrize("origin", [SITE, "https://evil.example", ""])
+async def test_pages_of_other_sites_are_told_what_the_middleware_tells_them(
+    origins: tuple[str, ...], origin: str
+) -> None:
+    settings = Settings(cors_origins=origins)
+    request = asked(HotRoad(settings, lambda: None), b"POST", b"/api/v1/games/g/answers", origin)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(App(settings)), base_url="http://quizcast") as http:
+        reply = await http.get("/livez", headers={"origin": origin} if origin else {})
+    allowed = request.said[1].get(b"access-control-allow-origin", b"").decode()
+    assert (allowed in (origin, "*") and bool(allowed)) is ("access-control-allow-origin" in reply.headers)
+    if allowed:
+        exposed = request.said[1][b"access-control-expose-headers"].decode()
+        assert exposed == reply.headers["access-control-expose-headers"]
+        assert request.said[1][b"vary"] == b"Origin"
