@@ -106,7 +106,7 @@ class Games(Sweep):
         Metric(key="lost", title="lost", digits=0),
     )
     plotted = ("p99_ms", "cpu_s", "idle", "redis_idle")
-    sizes = (1, 100, 250, 500)
+    sizes = (1, 100, 500)
 
     def measure(self, contestant: Quizcast, size: int) -> dict[str, float]:
         """Open all, look on, publish."""
@@ -232,7 +232,7 @@ class Events(Sweep):
         Metric(key="lost", title="lost", digits=0),
     )
     plotted = ("p50_ms", "p99_ms", "cpu_s", "share")
-    sizes = (5, 20, 40, 60, 80, 100)
+    sizes = (10, 40, 60, 80, 100)
 
     def measure(self, contestant: Quizcast, size: int) -> dict[str, float]:
         """At the rate, by the clock."""
@@ -294,7 +294,7 @@ class Processes(Sweep):
         Metric(key="lost", title="lost", digits=0),
     )
     plotted = ("p99_ms", "cpu_s", "per_s", "redis_answer_us")
-    sizes = (1, 2, 4)
+    sizes = (1, 2)
 
     def __init__(self, stage: Backstage) -> None:
         super().__init__(stage)

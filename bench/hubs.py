@@ -189,7 +189,7 @@ class Hubs(Contest[Quizcast]):
     plotted = ("p50_ms", "redis_us", "hub_us", "healed_ms")
     floors = ()
     quick_floors = ()
-    sizes = (1, 10, 50, 100, 200)
+    sizes = (1, 10, 100, 200)
     quick_sizes = ()
 
     def __init__(self, stage: Backstage) -> None:
