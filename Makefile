@@ -45,7 +45,7 @@ bench: setup bench-peers ## Measure beside nchan, socket.io, BullMQ and bare flo
 bench-quick: setup ## Compare with the last release's ratios to the floors, in three minutes
 	$(RUN) bench.run --quick $(ARGS)
 
-capacity: setup ## Rewrite the tables of docs/capacity.md from the bench's figures (ARGS="--print --push-ms 250")
+capacity: setup ## Rewrite the tables of docs/capacity.md (ARGS="--figures bench/figures.json", "--print --usd-vcpu 18")
 	@$(RUN) bench.capacity $(ARGS)
 
 # Only root installs packages; anybody else is told which. What is there is left as it is.

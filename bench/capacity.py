@@ -1,7 +1,7 @@
 """From what was measured to what an installation needs: `make capacity` rewrites the tables in docs/capacity.md.
 
-The constants are read from the figures of a run of the bench (`Measured`), what nobody measured (`Assumed`) can be
-given on the command line; `needs.py` has the arithmetic.
+`constants.json` has what was measured, taken from the figures of a run of the bench by `--figures`; what nobody
+measured can be given on the command line. `needs.py` has the arithmetic.
 """
 
 import argparse
@@ -12,19 +12,37 @@ from pathlib import Path
 import msgspec
 
 from bench.growth import Games, Questions
-from bench.needs import WATCHES_A_SECOND, Assumed, Measured, Plan, plan
+from bench.needs import WATCHES_A_SECOND, Assumed, Measured, Plan, plan, reachable
 from bench.report import OURS, Run
-from bench.run import FIGURES, HERE
+from bench.run import HERE
 
 PAGE = HERE.parent / "docs" / "capacity.md"
+CONSTANTS = HERE / "constants.json"
 BEGIN, END = "<!-- capacity -->\n", "<!-- end capacity -->"
 PARTICIPANTS = (1_000, 10_000, 100_000, 1_000_000)
 SMALL = Games.PEOPLE
+PATIENT_MS = 250.0  # a question is pushed 300 ms or more before anybody may answer it
 
 
-def measured(run: Run) -> Measured:
-    """The constants of a run with the contests growth and flush. Raises `LookupError` when one is missing."""
+class Constants(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured, and `made`: how and where."""
 
+    made: str
+    measured: Measured
+
+
+def constants(run: Run) -> Constants:
+    """Those of a run with the contests growth and flush. Raises `LookupError` when one is missing."""
+    machine = f"{run.machine['processor']}, {run.machine['system']}, Python {run.machine['Python']}"
+    return Constants(made=f"Medians of {run.rounds} rounds on {machine}.", measured=_measured(run))
+
+
+def read_constants() -> Constants:
+    """Those that were taken last."""
+    return msgspec.json.decode(CONSTANTS.read_bytes(), type=Constants)
+
+
+def _measured(run: Run) -> Measured:
     def value(contest: str, size: int, key: str, contestant: str = OURS) -> float:
         found = [
             one.figures[key]
@@ -63,6 +81,7 @@ def measured(run: Run) -> Measured:
         redis_event_us=toll("an event"),
         redis_hub_us=(value("hubs", many, "redis_us") - value("hubs", few, "redis_us")) / (many - few),
         redis_reach_us=toll("telling a reach"),
+        redis_line_us=value("hubs", many, "idle_us"),
         redis_answer_us=toll("an answer, 100 at once"),
         redis_answer_apart_us=toll("an answer, each of another game"),
         redis_close_us=toll("closing, per participant") + toll("a result"),
@@ -88,22 +107,37 @@ def page(text: str, block: str) -> str:
     return f"{head}{BEGIN}\n{block}\n{END}{tail}"
 
 
-def written(measured: Measured, assumed: Assumed, made: str) -> str:
+def written(found: Constants, assumed: Assumed) -> str:
     """The tables, as Markdown."""
-    return "\n".join(_lines(measured, assumed, made))
+    return "\n".join(_lines(found, assumed))
 
 
-def _lines(measured: Measured, assumed: Assumed, made: str) -> Iterator[str]:
+def _lines(found: Constants, assumed: Assumed) -> Iterator[str]:
+    measured = found.measured
     tuned, together = measured.tuned(), msgspec.structs.replace(assumed, together=True)
+    patient = msgspec.structs.replace(assumed, push_ms=PATIENT_MS)
     for title, size in (("One game", None), (f"Games of {SMALL}", SMALL)):
         now = [plan(measured, assumed, people, size or people) for people in PARTICIPANTS]
         then = [plan(tuned, together, people, size or people) for people in PARTICIPANTS]
         yield from (f"### {title}", "", f"| participants | {' | '.join(f'{one.participants:,}' for one in now)} |")
         yield f"|---|{'--:|' * len(now)}"
-        for name, cells in _rows(now, then, single=size is None):
+        for name, cells in _rows(now, assumed.busy, single=size is None):
             yield f"| {name} | {' | '.join(cells)} |"
+        if size is None:
+            slower = [plan(measured, patient, people, people) for people in PARTICIPANTS]
+            yield f"| were a push within {PATIENT_MS:g} ms enough: {_brief(slower)}"
+        yield f"| after the changes below: {_brief(then)}"
         yield ""
-    yield from ("### Measured", "", made, "", "| constant | value |", "|---|--:|")
+    yield f"One Redis shard makes an event heard in {reachable(measured, assumed):,} processes within the push budget."
+    yield ""
+    yield from (
+        "### Measured",
+        "",
+        f"{found.made} Times are CPU time in µs unless the name has another unit.",
+        "",
+        "| constant | value |",
+        "|---|--:|",
+    )
     for name, value in msgspec.structs.asdict(measured).items():
         yield f"| `{name}` | {value:,.{0 if value >= 100 else 2}f} |"
     yield from ("", "### Assumed", "", "| option | value |", "|---|--:|")
@@ -112,17 +146,26 @@ def _lines(measured: Measured, assumed: Assumed, made: str) -> Iterator[str]:
             yield f"| `{_option(name)}` | {value:g} |"
 
 
-def _rows(now: Sequence[Plan], then: Sequence[Plan], *, single: bool) -> Iterator[tuple[str, list[str]]]:
+def _brief(plans: Sequence[Plan]) -> str:
+    cells = [f"{one.web:,}, {_few(one.redis)}, ${one.usd:,.0f}" for one in plans]
+    return f"web processes, cores of Redis, a month | {' | '.join(cells)} |"
+
+
+def _rows(now: Sequence[Plan], busy: float, *, single: bool) -> Iterator[tuple[str, list[str]]]:
     yield "web processes, and what asks for so many", [f"{one.web:,} ({one.web_because})" for one in now]
     yield "workers (cores)", [_few(one.workers) for one in now]
     yield "Redis (cores)", [_few(one.redis) for one in now]
+    yield (
+        "of these to confirm who is here, and to tell the reach",
+        [f"{_few(one.redis_presence)}, {_few(one.redis_reach)}" for one in now],
+    )
     if single:
         yield "Redis shards: a game has one", ["1" if one.redis <= 1 else "**1, too few**" for one in now]
         yield "everybody's answers keep Redis busy for", [f"{one.answers_s:.2g} s" for one in now]
         yield "closing a question takes", [f"{one.close_s:.2g} s" for one in now]
     else:
         yield "Redis shards", [f"{one.shards:,}" for one in now]
-        yield "the watch over deadlines, of each web process", [_bad(one.watch_share, 0.5) for one in now]
+        yield "the watch over deadlines, of each web process", [_bad(one.watch_share, busy) for one in now]
         yield "the watch over deadlines, of Redis (cores, on top)", [_few(one.redis_watch) for one in now]
     yield "Postgres (cores)", [_few(one.postgres) for one in now]
     yield "nginx (cores)", [_few(one.proxy) for one in now]
@@ -130,14 +173,16 @@ def _rows(now: Sequence[Plan], then: Sequence[Plan], *, single: bool) -> Iterato
         yield "network, an event within the budget (Gbit/s)", [_few(one.burst_gbit) for one in now]
     yield "network, average of play (Mbit/s)", [_few(one.traffic_mbit) for one in now]
     yield "memory in use (GB)", [_few(one.gb) for one in now]
-    yield "machines: vCPU / GB", [f"{one.vcpus:,} / {one.machine_gb:,}" for one in now]
+    yield (
+        f"machines{'' if single else ', without the watch'}: vCPU / GB",
+        [f"{one.vcpus:,} / {one.machine_gb:,}" for one in now],
+    )
     yield "**a month**", [f"**${one.usd:,.0f}**" for one in now]
-    yield "after the changes below: web processes", [f"{one.web:,} ({one.web_because})" for one in then]
-    yield "after the changes below: Redis (cores)", [_few(one.redis) for one in then]
-    yield "after the changes below: a month", [f"${one.usd:,.0f}" for one in then]
 
 
 def _few(value: float) -> str:
+    if value < 0.01:
+        return "< 0.01"
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
@@ -152,7 +197,7 @@ def _option(name: str) -> str:
 def main() -> None:
     """Rewrite the page, or print its tables."""
     parser = argparse.ArgumentParser(description="Make the capacity tables from the bench's figures.")
-    parser.add_argument("--figures", type=Path, default=HERE / FIGURES)
+    parser.add_argument("--figures", type=Path, help="take the constants from these figures of the bench first")
     parser.add_argument(
         "--print", action="store_true", dest="printed", help="print instead of writing docs/capacity.md"
     )
@@ -162,11 +207,10 @@ def main() -> None:
         value = getattr(usual, name)
         parser.add_argument(_option(name), type=type(value), default=value, help=f"{value:g}")
     chosen = parser.parse_args()
-    run = msgspec.json.decode(chosen.figures.read_bytes(), type=Run)
-    assumed = Assumed(**{name: getattr(chosen, name) for name in options})
-    machine = f"{run.machine['processor']}, {run.machine['system']}, Python {run.machine['Python']}"
-    made = f"Medians of {run.rounds} rounds on {machine}; times are CPU time in µs unless the name has another unit."
-    block = written(measured(run), assumed, made)
+    if chosen.figures:
+        found = constants(msgspec.json.decode(chosen.figures.read_bytes(), type=Run))
+        CONSTANTS.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    block = written(read_constants(), Assumed(**{name: getattr(chosen, name) for name in options}))
     if chosen.printed:
         print(block)
     else:

@@ -271,7 +271,7 @@ class Processes(Sweep):
     EVENTS = 15
     WARMUP = 3
     CONNECTIONS = 200
-    QUESTIONS = 3  # the first warms the tokens up
+    QUESTIONS = 5  # the first is for the tokens to be read
 
     name = "processes"
     title = "How cost grows: web processes"

@@ -34,6 +34,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     redis_event_us: float
     redis_hub_us: float  # per event, for each process that hears it
     redis_reach_us: float  # likewise
+    redis_line_us: float  # per second, for each process that listens while nothing happens
     redis_answer_us: float  # in groups, to one game
     redis_answer_apart_us: float  # in groups, each to another game
     redis_close_us: float  # per participant, with the results
@@ -84,6 +85,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     web_because: str
     workers: float
     redis: float
+    redis_presence: float  # of these
+    redis_reach: float  # likewise
     shards: int
     postgres: float
     proxy: float
@@ -97,6 +100,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     redis_watch: float  # cores, likewise
     answers_s: float  # that Redis needs for everybody's answers to one question of one game
     close_s: float  # that closing a question of one game takes
+
+
+def reachable(measured: Measured, assumed: Assumed) -> int:
+    """In how many processes one Redis shard makes an event heard within the push budget."""
+    return int((assumed.push_ms * 1000 * assumed.busy - measured.redis_event_us) / measured.redis_hub_us)
 
 
 def heard(people: int, processes: int) -> float:
@@ -135,12 +143,15 @@ def plan(measured: Measured, assumed: Assumed, participants: int, game_size: int
         if needs[most] <= web:
             break
         web, because = max(web + 1, min(math.ceil(needs[most]), web * 2)), most  # by steps: a leap may be too wide
+    presence = confirms * measured.redis_confirm_us + games * hearing / CONFIRM_EVERY_S * measured.redis_confirm_game_us
+    reach = events * hearing * measured.redis_reach_us
     redis = (
-        events * (measured.redis_event_us + hearing * (measured.redis_hub_us + measured.redis_reach_us))
+        events * (measured.redis_event_us + hearing * measured.redis_hub_us)
         + answers * (measured.redis_answer_us if single else measured.redis_answer_apart_us)
         + closes * measured.redis_close_us
-        + confirms * measured.redis_confirm_us
-        + games * hearing / CONFIRM_EVERY_S * measured.redis_confirm_game_us
+        + web * measured.redis_line_us
+        + presence
+        + reach
     ) / MILLION
     workers = participants / assumed.question_s / measured.stored_per_s / assumed.busy
     proxy = (deliveries + answers) * assumed.proxy_us / MILLION / assumed.busy
@@ -162,6 +173,8 @@ def plan(measured: Measured, assumed: Assumed, participants: int, game_size: int
         web_because=because,
         workers=workers,
         redis=redis / assumed.busy,
+        redis_presence=presence / MILLION / assumed.busy,
+        redis_reach=reach / MILLION / assumed.busy,
         shards=1 if single else math.ceil(redis / assumed.busy),
         postgres=workers * assumed.postgres_share,
         proxy=proxy,

@@ -14,7 +14,6 @@ from bench.report import OURS, Figures
 
 COLOURS = {OURS: "#b3124a"}  # ours alone is loud
 OTHERS = ("#1f6f8b", "#6a994e", "#b08900", "#7d5ba6", "#555555")
-WIDE = 20  # the largest size in smallest ones, from which on the sizes are drawn on a logarithmic axis too
 
 
 def draw(contests: Sequence[Contest[Any]], samples: Sequence[Sample], folder: Path) -> dict[str, str]:
@@ -71,9 +70,9 @@ def _draw_row(contest: Contest[Any], figures: Figures, axes: Sequence[Any]) -> N
             )
         axis.set_title(next(one.title for one in contest.metrics if one.key == key))
         axis.set_xlabel(contest.unit)
-        axis.set_yscale("log")
-        if figures.sizes and figures.sizes[-1] >= WIDE * figures.sizes[0]:
-            axis.set_xscale("log")
-            axis.minorticks_off()
+        if len(figures.names) > 1:
+            axis.set_yscale("log")
+        else:  # not to compare, but to see whether the line is straight, and where it bends
+            axis.set_ylim(0, axis.get_ylim()[1] * 1.1)
         axis.set_xticks(figures.sizes, [f"{size:,}" for size in figures.sizes])
         axis.grid(alpha=0.25)
