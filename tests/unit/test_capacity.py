@@ -5,8 +5,8 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from bench.capacity import BEGIN, END, PARTICIPANTS, page, written
-from bench.needs import STREAMS_MAX, Assumed, Measured, heard, plan
+from bench.capacity import BEGIN, END, PAGE, PARTICIPANTS, Constants, page, read_constants, written
+from bench.needs import STREAMS_MAX, Assumed, Measured, heard, plan, reachable
 
 MEASURED = Measured(
     push_us=20.0,
@@ -25,6 +25,7 @@ MEASURED = Measured(
     redis_event_us=350.0,
     redis_hub_us=7.0,
     redis_reach_us=150.0,
+    redis_line_us=200.0,
     redis_answer_us=25.0,
     redis_answer_apart_us=40.0,
     redis_close_us=4.0,
@@ -39,6 +40,10 @@ def test_a_game_is_heard_by_no_more_processes_than_there_are_and_by_no_more_than
     assert heard(20, 1) == 1
     assert 1.9 < heard(20, 2) <= 2
     assert 19 < heard(20, 1000) <= 20
+
+
+def test_a_shard_reaches_as_many_processes_as_fit_into_its_share_of_the_push_budget() -> None:
+    assert reachable(MEASURED, Assumed(push_ms=50, busy=0.5)) == (25_000 - 350) // 7
 
 
 def test_one_game_is_bound_by_the_push_budget_and_gives_way_when_it_is_wider() -> None:
@@ -99,7 +104,7 @@ def test_memory_is_paid_for_when_there_is_more_of_it_than_comes_with_the_cores()
 
 
 def test_the_page_keeps_everything_but_the_marked_block() -> None:
-    block = written(MEASURED, Assumed(), "Made up.")
+    block = written(Constants(made="Made up.", measured=MEASURED), Assumed())
     text = page(f"before\n\n{BEGIN}old\n{END}\n\nafter\n", block)
     assert text.startswith("before\n\n")
     assert text.endswith("\n\nafter\n")
@@ -108,3 +113,8 @@ def test_the_page_keeps_everything_but_the_marked_block() -> None:
     assert page(text, block) == text
     with pytest.raises(ValueError, match="capacity"):
         page("no marks", block)
+
+
+def test_docs_capacity_is_what_the_arithmetic_makes_of_the_constants() -> None:
+    text = PAGE.read_text()
+    assert text == page(text, written(read_constants(), Assumed())), "make capacity"
