@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from bench.growth import Games, Questions
-from bench.needs import WATCHES_A_SECOND, Assumed, Measured, Plan, plan, reachable
+from bench.needs import SHOWN_A_SECOND, WATCHES_A_SECOND, Assumed, Measured, Plan, plan, reachable
 from bench.report import OURS, Run
 from bench.run import HERE
 
@@ -67,6 +67,7 @@ def _measured(run: Run) -> Measured:
         push_us=_slope([(size, value("streams", size, "p99_ms") * 1000) for size in streams]),
         delivery_us=delivery_us,
         event_us=SMALL * (value("games", 1, "cpu_s") - delivery_us),
+        message_us=value("hubs", many, "hub_us"),
         reach_us=toll("telling a reach", "process_us"),
         answer_us=value("processes", 1, "answer_us"),
         close_us=value("questions", longest, "question_ms") * 1000 / people - 3 * delivery_us,
@@ -114,7 +115,7 @@ def written(found: Constants, assumed: Assumed) -> str:
 
 def _lines(found: Constants, assumed: Assumed) -> Iterator[str]:
     measured = found.measured
-    tuned, together = measured.tuned(), msgspec.structs.replace(assumed, together=True)
+    tuned, together = measured.tuned(), msgspec.structs.replace(assumed, together=True, progress_s=SHOWN_A_SECOND)
     patient = msgspec.structs.replace(assumed, push_ms=PATIENT_MS)
     for title, size in (("One game", None), (f"Games of {SMALL}", SMALL)):
         now = [plan(measured, assumed, people, size or people) for people in PARTICIPANTS]
@@ -162,6 +163,8 @@ def _rows(now: Sequence[Plan], busy: float, *, single: bool) -> Iterator[tuple[s
     if single:
         yield "Redis shards: a game has one", ["1" if one.redis <= 1 else "**1, too few**" for one in now]
         yield "everybody's answers keep Redis busy for", [f"{one.answers_s:.2g} s" for one in now]
+        yield "hearing of every group of answers, of each web process", [_bad(one.progress_share, busy) for one in now]
+        yield "telling of every group of answers, of Redis (cores, on top)", [_few(one.redis_progress) for one in now]
         yield "closing a question takes", [f"{one.close_s:.2g} s" for one in now]
     else:
         yield "Redis shards", [f"{one.shards:,}" for one in now]

@@ -12,6 +12,11 @@ import msgspec
 MILLION = 1e6
 CONFIRM_EVERY_S = 4.0  # as in live/presence.py
 WATCHES_A_SECOND = 4  # as in conductor.py, where each game is swept once a second besides
+HEARTBEAT_S = 15.0  # the default of QUIZCAST_HEARTBEAT_S
+SHOWN_A_SECOND, SHOWN_BUDGET = (
+    4.0,
+    4000.0,
+)  # `progress` to a stream, and to all streams of a process, as in hub/pulse.py
 STREAMS_MAX = 12_000  # per process, the default of QUIZCAST_MAX_STREAMS
 
 
@@ -21,6 +26,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     push_us: float  # p99 of an event, for each stream of one process: a straight line as far as it was measured
     delivery_us: float
     event_us: float  # for a process that hears it, without its deliveries; what follows is in it
+    message_us: float  # to hear a message, kept or fleeting, and hand it to a few streams
     reach_us: float  # to tell how long it took
     answer_us: float
     close_us: float  # per participant, with the result, in whichever process has the stream
@@ -63,6 +69,8 @@ class Assumed(msgspec.Struct, frozen=True, kw_only=True):
     questions: int = 20  # per game
     events: float = 3.0  # to everybody, per question: question, closed, leaderboard
     answer_s: float = 5.0  # in which a hall answers
+    groups_s: float = 100.0  # groups of answers that a process brings to Redis in a second, each told as `progress`
+    progress_s: float = math.inf  # most of these that a game tells in a second: no limit, as it is now
     event_bytes: int = 550  # 450 of JSON, with the frame around it and the headers of TCP/IP and TLS
     proxy_us: float = 20.0  # per delivery or answer that passes nginx: it reads once and writes once, with TLS
     proxy_kb: float = 40.0  # per connection that passes nginx, with TLS
@@ -98,6 +106,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     usd: float
     watch_share: float  # of each web process, as the watch over deadlines is now
     redis_watch: float  # cores, likewise
+    progress_share: float  # of each web process, to hear of every group of answers to a single game
+    redis_progress: float  # cores, likewise
     answers_s: float  # that Redis needs for everybody's answers to one question of one game
     close_s: float  # that closing a question of one game takes
 
@@ -119,13 +129,18 @@ def plan(measured: Measured, assumed: Assumed, participants: int, game_size: int
     # Small games are not in step, so what counts is the average; in a single game it is the moment of most work.
     answers = participants / (assumed.answer_s if single else assumed.question_s)
     events = games * assumed.events / assumed.question_s
-    deliveries = participants * (assumed.events + 1) / assumed.question_s  # one more: each participant's result
     confirms = participants / CONFIRM_EVERY_S
     closes = participants / assumed.question_s
     open_games = games * assumed.open_share
     web, because = 1, "one is enough"
     while True:  # more processes hear each game, which costs more: until it is enough
         hearing = 1.0 if assumed.together and not single else heard(game_size, web)
+        told = min(game_size, web * assumed.groups_s * assumed.answer_s, assumed.progress_s * assumed.answer_s)
+        shown = min(told, SHOWN_A_SECOND * assumed.answer_s, SHOWN_BUDGET * web / participants * assumed.answer_s)
+        # One more than the events: each participant's result.
+        frames = assumed.events + 1 + shown + assumed.question_s / HEARTBEAT_S
+        deliveries = participants * frames / assumed.question_s
+        progress = told / assumed.answer_s if single else games * told / assumed.question_s
         work = (
             deliveries * measured.delivery_us
             + events * hearing * measured.event_us
@@ -133,6 +148,7 @@ def plan(measured: Measured, assumed: Assumed, participants: int, game_size: int
             + closes * measured.close_us
             + confirms * measured.confirm_us
             + games * hearing / CONFIRM_EVERY_S * measured.confirm_game_us
+            + (0.0 if single else progress * hearing * measured.message_us)
         ) / MILLION
         needs = {
             "CPU": work / assumed.busy,
@@ -150,6 +166,7 @@ def plan(measured: Measured, assumed: Assumed, participants: int, game_size: int
         + answers * (measured.redis_answer_us if single else measured.redis_answer_apart_us)
         + closes * measured.redis_close_us
         + web * measured.redis_line_us
+        + (0.0 if single else progress * hearing * measured.redis_hub_us)
         + presence
         + reach
     ) / MILLION
@@ -186,6 +203,8 @@ def plan(measured: Measured, assumed: Assumed, participants: int, game_size: int
         usd=vcpus * assumed.usd_vcpu + machine_gb * assumed.usd_gb + traffic_tb * assumed.usd_traffic_tb,
         watch_share=open_games * measured.watch_us / MILLION,
         redis_watch=open_games * web * measured.redis_watch_us / MILLION,
+        progress_share=progress * measured.message_us / MILLION if single else 0.0,
+        redis_progress=progress * web * measured.redis_hub_us / MILLION if single else 0.0,
         answers_s=game_size * measured.redis_answer_us / MILLION,
         close_s=game_size * (measured.score_us + measured.redis_close_us) / MILLION,
     )

@@ -12,6 +12,7 @@ MEASURED = Measured(
     push_us=20.0,
     delivery_us=15.0,
     event_us=500.0,
+    message_us=140.0,
     reach_us=300.0,
     answer_us=160.0,
     close_us=50.0,
@@ -86,6 +87,13 @@ def test_the_watch_over_deadlines_grows_with_games_times_processes() -> None:
     few, many = (plan(MEASURED, Assumed(), people, 20) for people in (10_000, 100_000))
     assert many.watch_share == pytest.approx(10 * few.watch_share)
     assert many.redis_watch / few.redis_watch == pytest.approx(10 * many.web / few.web)
+
+
+def test_telling_of_every_group_of_answers_grows_with_processes_until_it_is_limited() -> None:
+    few, many = (plan(MEASURED, Assumed(), people, people) for people in (10_000, 100_000))
+    limited = plan(MEASURED, Assumed(progress_s=4), 100_000, 100_000)
+    assert many.progress_share == pytest.approx(few.progress_share * many.web / few.web)
+    assert limited.progress_share == pytest.approx(4 * 140 / 1e6)
 
 
 def test_keeping_a_game_together_and_the_proposed_changes_save_work() -> None:
