@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from bench.growth import Games, Questions
+from bench.growth import Games
 from bench.needs import SHOWN_A_SECOND, WATCHES_A_SECOND, Assumed, Measured, Plan, plan, reachable
+from bench.questions import Questions
 from bench.report import OURS, Run
 from bench.run import HERE
 

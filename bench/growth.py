@@ -1,35 +1,26 @@
 """Contest 5, how cost grows: one thing is made more and more of, and the rest stays as it is.
 
-By streams, games, questions, events a second and web processes here; by processes that hear one game in `hubs.py`, and
-piece by piece what each thing costs Redis in `tolls.py`. `capacity.py` makes its table from these figures.
+By streams, games, events a second and web processes here, by questions in `questions.py`, by hubs that hear one game
+in `hubs.py`; and piece by piece what each thing costs Redis in `tolls.py`. `capacity.py` makes its tables of them.
 """
 
 import contextlib
-import http.client
 import itertools
-import socket
-import statistics
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from bench.backstage import QUESTION, Backstage, Hall
+from bench.backstage import Backstage
 from bench.contest import Contest, Contestant, Metric
-from bench.fanout import OPEN_TIMEOUT_S, FanOut, Quizcast, invitation
+from bench.fanout import OPEN_TIMEOUT_S, FanOut, Quizcast
 from bench.hubs import Hubs
 from bench.intake import answer_request
 from bench.machine import SERVER_CORE
 from bench.native import Reader, load
+from bench.questions import Questions
+from bench.sweep import CPU, P50, P99, SETTLE_S, WebSweep, opened
 from bench.tolls import Tolls
-from quizcast.domain.quiz import QuizContent
-
-GROUP = "growth"
-SETTLE_S = 0.5
-
-P50 = Metric(key="p50_ms", title="p50 (ms)")
-P99 = Metric(key="p99_ms", title="p99 (ms)")
-CPU = Metric(key="cpu_s", title="CPU s per million", digits=1)
 
 
 def sweeps(stage: Backstage) -> Iterator[Contest[Any]]:
@@ -43,20 +34,7 @@ def sweeps(stage: Backstage) -> Iterator[Contest[Any]]:
     yield Tolls(stage)
 
 
-class Sweep(Contest[Quizcast]):
-    """One `quizcast web` on a core of its own, at several sizes of one thing."""
-
-    group = GROUP
-    floors = ()
-    quick_floors = ()
-    quick_sizes = ()
-
-    def __init__(self, stage: Backstage) -> None:
-        self._hall = stage.hall
-        self.contestants = (Quizcast(stage),)
-
-
-class Streams(Sweep):
+class Streams(WebSweep):
     """The fan-out's own measurement, of quizcast alone."""
 
     name = "streams"
@@ -76,7 +54,7 @@ class Streams(Sweep):
         return self._fanout.measure(contestant, size)
 
 
-class Games(Sweep):
+class Games(WebSweep):
     """Many small games in one process."""
 
     PEOPLE = 20
@@ -121,9 +99,7 @@ class Games(Sweep):
                 requests += contestant.invitations()
             redis_kb = hall.redis_kb() - empty_kb
             with Reader(contestant.port, requests, "sse", self.EVENTS, 0) as reader:
-                if reader.line(OPEN_TIMEOUT_S) is None:
-                    raise RuntimeError("the streams did not open")
-                time.sleep(SETTLE_S)
+                opened(reader)
                 game_kb = (contestant.pss_kb() - base_kb) / size
                 idle_s, redis_idle_s, began = contestant.cpu_s(), hall.redis_s(), time.monotonic()
                 time.sleep(self.IDLE_S)
@@ -150,67 +126,7 @@ class Games(Sweep):
         }
 
 
-class Questions(Sweep):
-    """One game, as it gets longer."""
-
-    PEOPLE = 500
-    TIMED = 5  # the last so many questions up to the size
-
-    name = "questions"
-    title = "How cost grows: questions played"
-    says = (
-        f"A game of {PEOPLE} with a stream each, who all answer every question. Of the last {TIMED} questions up to "
-        "the given one: how long the host's requests to open and to close take (closing scores), and what a question "
-        "costs the process in all, from opening to everybody's result. Then how long a participant waits for the "
-        "state, and for all that they missed when they come back with the game's first event."
-    )
-    unit = "questions"
-    metrics = (
-        Metric(key="open_ms", title="open (ms)"),
-        Metric(key="close_ms", title="close (ms)"),
-        Metric(key="question_ms", title="CPU ms per question", digits=0),
-        Metric(key="redis_ms", title="of Redis", digits=0),
-        Metric(key="state_ms", title="state (ms)", digits=2),
-        Metric(key="resume_ms", title="resume from the first (ms)"),
-        Metric(key="redis_kb", title="KB in Redis since the start", digits=0),
-    )
-    plotted = ("close_ms", "question_ms", "state_ms", "resume_ms")
-    sizes = (5, 25, 50, 100)
-
-    def measure(self, contestant: Quizcast, size: int) -> dict[str, float]:
-        """Play up to the question, then look."""
-        hall = self._hall
-        hall.fill(self.PEOPLE, QuizContent(title="Long", questions=(QUESTION,) * size))
-        opens, closes = list[float](), list[float]()
-        with contestant.running(SERVER_CORE), Reader(contestant.port, contestant.invitations(), "sse", 1, 0) as reader:
-            if reader.line(OPEN_TIMEOUT_S) is None:
-                raise RuntimeError("the streams did not open")
-            host, empty_kb = Client(contestant.port, hall.game_id, hall.host()), hall.redis_kb()
-            for question in range(size):
-                if question == size - self.TIMED:
-                    time.sleep(SETTLE_S)
-                    cpu_s, redis_s = contestant.cpu_s(), hall.redis_s()
-                opens.append(host.ask("POST", "open"))
-                hall.answer(question)
-                closes.append(host.ask("POST", "close"))
-            time.sleep(SETTLE_S)
-            cpu_s, redis_s = contestant.cpu_s() - cpu_s, hall.redis_s() - redis_s
-            participant = Client(contestant.port, hall.game_id, hall.tokens[0])
-            states = [participant.ask("GET", "state") for _ in range(50)]
-            resumes = [_resumed_ms(contestant.port, hall, size) for _ in range(3)]
-            redis_kb = hall.redis_kb() - empty_kb
-        return {
-            "open_ms": statistics.median(opens[-self.TIMED :]),
-            "close_ms": statistics.median(closes[-self.TIMED :]),
-            "question_ms": cpu_s / self.TIMED * 1000,
-            "redis_ms": redis_s / self.TIMED * 1000,
-            "state_ms": statistics.median(states),
-            "resume_ms": statistics.median(resumes),
-            "redis_kb": redis_kb,
-        }
-
-
-class Events(Sweep):
+class Events(WebSweep):
     """One event after the other, whether or not the last has arrived."""
 
     STREAMS = 1000
@@ -240,9 +156,7 @@ class Events(Sweep):
         with contestant.running(SERVER_CORE):
             requests = contestant.invite(self.STREAMS)
             with Reader(contestant.port, requests, "sse", events, 0) as reader:
-                if reader.line(OPEN_TIMEOUT_S) is None:
-                    raise RuntimeError("the streams did not open")
-                time.sleep(SETTLE_S)
+                opened(reader)
                 cpu_s, began = contestant.cpu_s(), time.monotonic()
                 for place in range(events):
                     _until(began + place / size)
@@ -264,7 +178,7 @@ class Events(Sweep):
         }
 
 
-class Processes(Sweep):
+class Processes(WebSweep):
     """The same game in more than one process."""
 
     STREAMS = 4000
@@ -315,9 +229,7 @@ class Processes(Sweep):
                 reading.enter_context(Reader(process.port, some, "sse", self.EVENTS, self.WARMUP))
                 for process, some in zip(processes, _dealt(requests, len(processes)), strict=True)
             ]
-            if any(reader.line(OPEN_TIMEOUT_S) is None for reader in readers):
-                raise RuntimeError("the streams did not open")
-            time.sleep(SETTLE_S)
+            opened(*readers)
             cpu_s = 0.0
             for event in range(self.WARMUP + self.EVENTS):
                 if event == self.WARMUP:
@@ -359,38 +271,6 @@ class Processes(Sweep):
             "redis_answer_us": redis_s / taken * 1e6,
             "refused": refused,
         }
-
-
-class Client:
-    """One keep-alive connection of a host or participant to a game's routes."""
-
-    def __init__(self, port: int, game_id: str, token: str) -> None:
-        self._line = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        self._path = f"/api/v1/games/{game_id}/"
-        self._headers = {"authorization": f"Bearer {token}"}
-
-    def ask(self, method: str, what: str) -> float:
-        """Make a request; the milliseconds until its reply was read. Raises `RuntimeError` unless it is a 200."""
-        began = time.monotonic()
-        self._line.request(method, self._path + what, headers=self._headers)
-        reply = self._line.getresponse()
-        body = reply.read()
-        if reply.status != 200:
-            raise RuntimeError(f"{what}: {reply.status} {body[:200]!r}")
-        return (time.monotonic() - began) * 1000
-
-
-def _resumed_ms(port: int, hall: Hall, results: int) -> float:
-    """Come back with the game's first event; milliseconds until every question's result has been replayed."""
-    head = f"{invitation(hall.game_id, hall.tokens[0])}Last-Event-ID: {hall.first_id()}\r\n\r\n"
-    began, seen = time.monotonic(), b""
-    with socket.create_connection(("127.0.0.1", port), 30) as line:
-        line.sendall(head.encode())
-        while seen.count(b"event: result\n") < results:
-            if not (more := line.recv(1 << 20)):
-                raise RuntimeError("the stream ended")
-            seen += more
-    return (time.monotonic() - began) * 1000
 
 
 def _dealt(requests: Sequence[bytes], to: int) -> list[Sequence[bytes]]:

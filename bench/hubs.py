@@ -20,9 +20,10 @@ import msgspec
 import uvloop
 
 from bench.backstage import QUIZ, Backstage, redis_s
-from bench.contest import Contest, Metric
+from bench.contest import Metric
 from bench.fanout import Quizcast, leaderboard
 from bench.machine import SERVER_CORE
+from bench.sweep import Sweep
 from quizcast.domain.game import Game
 from quizcast.hub import Hub, Viewer
 from quizcast.ids import new_id
@@ -163,10 +164,9 @@ class Simulation:
         return sum(line.frames != whole for one in self._hubs for line in one.lines)
 
 
-class Hubs(Contest[Quizcast]):
+class Hubs(Sweep[Quizcast]):
     """The simulation, in a process of its own."""
 
-    group = "growth"
     name = "hubs"
     title = "How cost grows: hubs that hear one game"
     says = (
@@ -187,10 +187,7 @@ class Hubs(Contest[Quizcast]):
         Metric(key="lost", title="lost", digits=0),
     )
     plotted = ("p50_ms", "redis_us", "hub_us", "healed_ms")
-    floors = ()
-    quick_floors = ()
     sizes = (1, 10, 100, 200)
-    quick_sizes = ()
 
     def __init__(self, stage: Backstage) -> None:
         self._stage = stage

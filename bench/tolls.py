@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from bench.backstage import QUIZ, Backstage, join, redis_s
-from bench.contest import Contest, Contestant, Metric
+from bench.contest import Contestant, Metric
 from bench.fanout import leaderboard
+from bench.sweep import Sweep
 from quizcast.conductor import Conductor
 from quizcast.domain.game import Close, CloseReason
 from quizcast.live.games import Games
@@ -177,10 +178,9 @@ class Toll(Contestant):
         raise NotImplementedError
 
 
-class Tolls(Contest[Toll]):
+class Tolls(Sweep[Toll]):
     """Every piece, once."""
 
-    group = "growth"
     name = "tolls"
     title = "What each piece costs Redis"
     says = (
@@ -194,10 +194,7 @@ class Tolls(Contest[Toll]):
         Metric(key="process_us", title="of the process (µs)", digits=2),
     )
     plotted = ()
-    floors = ()
-    quick_floors = ()
     sizes = (1000,)
-    quick_sizes = ()
     contestants = (
         Toll("a join", _join),
         Toll("a snapshot", _snapshot),
