@@ -210,13 +210,9 @@ class Processes(WebSweep):
     plotted = ("p99_ms", "cpu_s", "per_s", "redis_answer_us")
     sizes = (1, 2)
 
-    def __init__(self, stage: Backstage) -> None:
-        super().__init__(stage)
-        self._more = [Quizcast(stage) for _ in range(max(self.sizes) - 1)]
-
     def measure(self, contestant: Quizcast, size: int) -> dict[str, float]:
         """Streams first, then answers."""
-        processes = [contestant, *self._more[: size - 1]]
+        processes = [contestant, *(Quizcast(contestant.stage) for _ in range(size - 1))]
         with contextlib.ExitStack() as running:
             for process in processes:
                 running.enter_context(process.running(SERVER_CORE))
