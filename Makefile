@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 PIP := $(RUN) pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: help setup demo test lint check format lock bench bench-quick bench-peers clean
+.PHONY: help setup demo test lint check format lock bench bench-quick bench-peers capacity clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -44,6 +44,9 @@ bench: setup bench-peers ## Measure beside nchan, socket.io, BullMQ and bare flo
 
 bench-quick: setup ## Compare with the last release's ratios to the floors, in three minutes
 	$(RUN) bench.run --quick $(ARGS)
+
+capacity: setup ## Rewrite the tables of docs/capacity.md (ARGS="--figures bench/figures.json", "--print --usd-vcpu 18")
+	@$(RUN) bench.capacity $(ARGS)
 
 # Only root installs packages; anybody else is told which. What is there is left as it is.
 bench-peers:

@@ -34,10 +34,9 @@ T = TypeVar("T")
 QUESTIONS = 10
 TIME_LIMIT_MS = 600_000  # longer than any measurement
 AT_ONCE = 500  # joins or answers in one script call, as in the intake's groups
-QUIZ = QuizContent(
-    title="Bench",
-    questions=(Numeric(prompt="How many?", correct=7, tolerance=3, time_limit_ms=TIME_LIMIT_MS),) * QUESTIONS,
-)
+QUESTION = Numeric(prompt="How many?", correct=7, tolerance=3, time_limit_ms=TIME_LIMIT_MS)
+QUIZ = QuizContent(title="Bench", questions=(QUESTION,) * QUESTIONS)
+HOST = "bench"  # whose the games are
 
 
 class Hall:
@@ -49,8 +48,8 @@ class Hall:
         self.people: list[str] = []
         self._mint = tokens
         self._runner = asyncio.Runner()
-        self._live = self.run(self._connected(settings))
-        self._games, self._submissions = Games(self._live), Submissions(self._live)
+        self.live = self.run(self._connected(settings))
+        self._games, self._submissions = Games(self.live), Submissions(self.live)
 
     async def _connected(self, settings: Settings) -> Live:
         return Live(settings)
@@ -65,33 +64,41 @@ class Hall:
 
     def close(self) -> None:
         """Hang up."""
-        self.run(self._live.close())
+        self.run(self.live.close())
         self._runner.close()
 
     def clear(self) -> None:
         """Forget everything that is in Redis."""
-        self.run(self._live.client.flushdb())
+        self.run(self.live.client.flushdb())
 
-    def fill(self, people: int) -> None:
+    def fill(self, people: int, quiz: QuizContent = QUIZ) -> None:
         """A new game in an empty Redis, and so many participants with their tokens."""
         self.clear()
+        self.begin(people, quiz)
+
+    def begin(self, people: int, quiz: QuizContent = QUIZ) -> None:
+        """A new game beside those that are there; from now on it is the one that is moved on."""
         game = Game(
             id=new_id(),
             pin="123456",
-            host_id="bench",
+            host_id=HOST,
             quiz_id="",
-            question_count=QUESTIONS,
+            question_count=len(quiz.questions),
             created_at=int(time.time() * 1000),
             options=GameOptions(max_participants=100_000, lead_ms=0, close_when_all_answered=False),
         )
-        self.run(self._games.create(game, QUIZ))
+        self.run(self._games.create(game, quiz))
         self.enter(game.id, people)
+
+    def host(self) -> str:
+        """A token of the games' host."""
+        return self._mint.mint(Kind.HOST, HOST)
 
     def enter(self, game_id: str, people: int) -> None:
         """So many participants of a game that is there."""
         self.game_id = game_id
         self.people = [f"{number:025d}" for number in range(people)]
-        self.run(join(self._live, game_id, self.people))
+        self.run(join(self.live, game_id, self.people))
         self.tokens = [self._mint.mint(Kind.PARTICIPANT, one, game_id) for one in self.people]
 
     def open(self, question: int) -> None:
@@ -108,20 +115,39 @@ class Hall:
 
     def answer(self, question: int) -> None:
         """Everybody's answer, into the stream."""
-        shard = self._live.keys.shard_of(self.game_id)
+        shard = self.live.keys.shard_of(self.game_id)
         for some in _slices(self.people):
             tries = [AnswerTry(self.game_id, question, one, b"7") for one in some]
             self.run(self._submissions.take_answers(shard, tries))
 
     def waiting(self) -> int:
         """How many rows are on their way to Postgres."""
-        rows: int = self.run(self._live.client.xlen(self._live.keys.rows(self._live.keys.shard_of(self.game_id))))
+        rows: int = self.run(self.live.client.xlen(self.live.keys.rows(self.live.keys.shard_of(self.game_id))))
         return rows
+
+    def first_id(self) -> str:
+        """The id of the game's first kept event."""
+        game = self.run(self._games.load(self.game_id)).game
+        return f"{game.created_at}-1"
+
+    def redis_s(self) -> float:
+        """CPU seconds that Redis has used so far."""
+        return self.run(redis_s(self.live))
+
+    def redis_kb(self) -> float:
+        """What Redis holds."""
+        return float(self.run(self.live.client.info("memory"))["used_memory"]) / 1024
 
     def _step(self, command: Command) -> None:
         before = self.run(self._games.load(self.game_id))
         after, _ = step(before.game, QUIZ, command, before.now)
         self.run(self._games.advance(before, after))
+
+
+async def redis_s(live: Live) -> float:
+    """CPU seconds that a Redis has used so far in its main thread."""
+    seen = await live.client.info("cpu")
+    return float(seen["used_cpu_user_main_thread"]) + float(seen["used_cpu_sys_main_thread"])
 
 
 async def join(live: Live, game_id: str, people: Sequence[str]) -> None:

@@ -122,6 +122,7 @@ class Contest(ABC, Generic[C]):
     """Contestants, sizes, and how one of them is measured at one size."""
 
     name: str
+    group = ""  # the name it is asked for by, and the picture it shares, when it is one of several; else its own
     title: str
     says: str  # what is measured and how, for the report
     unit: str  # of the sizes

@@ -43,6 +43,11 @@ def leaderboard(at_us: int, size: int = EVENT_BYTES) -> Leaderboard:
     return board(size - len(encode_data(board(0))))
 
 
+def invitation(game_id: str, token: str) -> str:
+    """The head of a request for a game's stream; an empty line ends it."""
+    return f"GET /api/v1/games/{game_id}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+
+
 class Publisher(Contestant):
     """A contestant of the fan-out."""
 
@@ -62,12 +67,13 @@ class Quizcast(Web, Publisher):
 
     def invite(self, streams: int) -> list[bytes]:
         """Every participant of a new game."""
+        self.stage.hall.fill(streams)
+        return self.invitations()
+
+    def invitations(self) -> list[bytes]:
+        """Every participant of the game that is there."""
         hall = self.stage.hall
-        hall.fill(streams)
-        path = f"/api/v1/games/{hall.game_id}/events"
-        return [
-            f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode() for token in hall.tokens
-        ]
+        return [f"{invitation(hall.game_id, token)}\r\n".encode() for token in hall.tokens]
 
     def publish(self) -> None:
         """By the script that logs and publishes what the host does."""

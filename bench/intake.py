@@ -110,7 +110,7 @@ class Intake(Contest[Taker]):
         with contestant.running(SERVER_CORE):
             for question in range(QUESTIONS):
                 contestant.open(question)
-                answers = [_answer(hall.game_id, token, question) for token in hall.tokens]
+                answers = [answer_request(hall.game_id, token, question) for token in hall.tokens]
                 seen.append(load(contestant.port, answers, size, SECONDS))
         first, *later = seen
         seconds = sum(one.seconds for one in later)
@@ -124,7 +124,8 @@ class Intake(Contest[Taker]):
         }
 
 
-def _answer(game_id: str, token: str, question: int) -> bytes:
+def answer_request(game_id: str, token: str, question: int) -> bytes:
+    """A participant's answer, as it goes over the line."""
     body = b'{"question":%d,"answer":7}' % question
     head = f"POST /api/v1/games/{game_id}/answers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
     return head.encode() + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body

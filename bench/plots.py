@@ -1,7 +1,11 @@
-"""A picture of each contest: its figures over the sizes, a line for each contestant, whiskers from round to round."""
+"""A picture of each contest: its figures over the sizes, a line for each contestant, whiskers from round to round.
+
+Contests of one group share a picture, a row for each.
+"""
 
 import statistics
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +16,42 @@ COLOURS = {OURS: "#b3124a"}  # ours alone is loud
 OTHERS = ("#1f6f8b", "#6a994e", "#b08900", "#7d5ba6", "#555555")
 
 
-def draw(contest: Contest[Any], samples: Sequence[Sample], folder: Path) -> str:
-    """Write `NAME.svg` into a folder; the file's name."""
+def draw(contests: Sequence[Contest[Any]], samples: Sequence[Sample], folder: Path) -> dict[str, str]:
+    """Write an SVG for each group of contests into a folder; the files by the name of the first contest in them."""
     import matplotlib  # not a dependency of quizcast: `make bench` installs it
 
     matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.hashsalt": contest.name, "font.size": 9, "svg.fonttype": "none"})
+    files = {}
+    drawable = [contest for contest in contests if contest.plotted]
+    for name, found in groupby(drawable, lambda contest: contest.group or contest.name):
+        members = list(found)
+        files[members[0].name] = f"{name}.svg"
+        matplotlib.rcParams.update({"svg.hashsalt": name, "font.size": 9, "svg.fonttype": "none"})
+        _draw(members, samples, folder / files[members[0].name])
+    return files
+
+
+def _draw(contests: Sequence[Contest[Any]], samples: Sequence[Sample], file: Path) -> None:
     from matplotlib import pyplot
 
-    figures = Figures(contest, samples)
+    columns = max(len(contest.plotted) for contest in contests)
     shown, axes = pyplot.subplots(
-        1, len(contest.plotted), figsize=(4.2 * len(contest.plotted), 3.4), squeeze=False, layout="constrained"
+        len(contests), columns, figsize=(4.2 * columns, 3.4 * len(contests)), squeeze=False, layout="constrained"
     )
+    for contest, row in zip(contests, axes, strict=True):
+        _draw_row(contest, Figures(contest, samples), row)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    if len(labels) > 1:
+        shown.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    shown.savefig(file, metadata={"Date": None})
+    pyplot.close(shown)
+
+
+def _draw_row(contest: Contest[Any], figures: Figures, axes: Sequence[Any]) -> None:
     colours = COLOURS | dict(zip([name for name in figures.names if name != OURS], OTHERS, strict=False))
-    for axis, key in zip(axes[0], contest.plotted, strict=True):
+    for axis in axes[len(contest.plotted) :]:
+        axis.set_visible(False)
+    for axis, key in zip(axes, contest.plotted, strict=False):
         for name in figures.names:
             points = [(size, found) for size in figures.sizes if (found := figures.values(name, size, key))]
             middles = [statistics.median(found) for _, found in points]
@@ -44,12 +70,9 @@ def draw(contest: Contest[Any], samples: Sequence[Sample], folder: Path) -> str:
             )
         axis.set_title(next(one.title for one in contest.metrics if one.key == key))
         axis.set_xlabel(contest.unit)
-        axis.set_yscale("log")
+        if len(figures.names) > 1:
+            axis.set_yscale("log")
+        else:  # not to compare, but to see whether the line is straight, and where it bends
+            axis.set_ylim(0, axis.get_ylim()[1] * 1.1)
         axis.set_xticks(figures.sizes, [f"{size:,}" for size in figures.sizes])
         axis.grid(alpha=0.25)
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    shown.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    name = f"{contest.name}.svg"
-    shown.savefig(folder / name, metadata={"Date": None})
-    pyplot.close(shown)
-    return name

@@ -1,7 +1,7 @@
 """What a run found: medians with their spread, ratios to the floors of the same round, goals, and the comparison."""
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -47,22 +47,27 @@ class Figures:
         return [own / other for own, other in pairs if other]
 
 
-def written(run: Run, contests: Sequence[Contest[Any]], plots: Sequence[str]) -> str:
+def written(run: Run, contests: Sequence[Contest[Any]], plots: Mapping[str, str]) -> str:
     """`RESULTS.md`."""
     return "\n".join(_lines(run, contests, plots)) + "\n"
 
 
-def _lines(run: Run, contests: Sequence[Contest[Any]], plots: Sequence[str]) -> Iterator[str]:
+def _lines(run: Run, contests: Sequence[Contest[Any]], plots: Mapping[str, str]) -> Iterator[str]:
     yield "# What quizcast measures beside its peers"
     yield ""
     yield "Written by `make bench`; run it on a quiet machine. Each figure is the median of the rounds, with the"
     yield "smallest and the largest in brackets; a ratio (×) is the median of the ratios within each round. In a round,"
     yield f"contestants take turns at each size. {run.rounds} rounds; load average at the end: {run.load:.1f}."
-    for contest, plot in zip(contests, plots, strict=True):
+    for contest in contests:
         figures = Figures(contest, run.samples)
-        yield from ("", f"## {contest.title}", "", contest.says, "", f"![{contest.title}]({plot})")
+        yield from ("", f"## {contest.title}", "", contest.says)
+        if contest.name in plots:
+            yield from ("", f"![{contest.title}]({plots[contest.name]})")
         if goals := [line for goal in contest.goals if (line := _goal_line(contest, figures, goal))]:
             yield from ("", f"| {OURS} | is | is to be | |", "|---|--:|--:|---|", *goals)
+        if figures.names == [OURS]:
+            yield from ("", *_sweep(contest, figures))
+            continue
         for size in figures.sizes:
             yield from ("", f"### {size:,} {contest.unit}", "", *_table(contest, figures, size))
     if run.promises:
@@ -106,6 +111,15 @@ def _table(contest: Contest[Any], figures: Figures, size: int) -> Iterator[str]:
         if figures.values(name, size, contest.metrics[0].key):
             cells = [_cell(figures, name, size, metric, floor) for metric, floor in columns]
             yield f"| {name} | {' | '.join(cells)} |"
+
+
+def _sweep(contest: Contest[Any], figures: Figures) -> Iterator[str]:
+    """Ours alone: a row for each size."""
+    yield f"| {contest.unit} | {' | '.join(metric.title for metric in contest.metrics)} |"
+    yield f"|--:|{'--:|' * len(contest.metrics)}"
+    for size in figures.sizes:
+        cells = [_spread(figures.values(OURS, size, metric.key), metric.digits) for metric in contest.metrics]
+        yield f"| {size:,} | {' | '.join(cells)} |"
 
 
 def _columns(contest: Contest[Any]) -> Iterator[tuple[Metric, str]]:

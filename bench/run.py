@@ -14,6 +14,7 @@ from bench.backstage import Backstage, backstage
 from bench.contest import Contest, Sample
 from bench.fanout import FanOut
 from bench.flush import Flush
+from bench.growth import sweeps
 from bench.intake import Intake
 from bench.machine import LOAD_CORE, describe, load, pin
 from bench.plots import draw
@@ -24,6 +25,8 @@ FIGURES = "figures.json"  # of the last release: what `--quick` compares with
 RESULTS = "RESULTS.md"
 ROUNDS = 5
 QUICK_ROUNDS = 2  # three minutes
+EVERYTHING = ("fanout", "intake", "flush", "growth", "promises")
+NOT_QUICK = ("growth", "promises")  # they are not compared with anything
 BUSY = 0.5  # processes that run besides the bench; above that, figures are noise
 
 
@@ -32,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure quizcast beside its peers.")
     parser.add_argument("--quick", action="store_true", help="compare with the last release's figures; writes nothing")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--only", nargs="+", metavar="CONTEST", choices=["fanout", "intake", "flush", "promises"])
+    parser.add_argument("--only", nargs="+", metavar="CONTEST", choices=EVERYTHING)
     parser.add_argument("--sizes", nargs="+", type=int, help="instead of the contest's own; use it with --only")
     parser.add_argument("--contestants", nargs="+", metavar="NAME")
     parser.add_argument("--out", type=Path, default=HERE, help="where results and figures are")
@@ -42,18 +45,18 @@ def main() -> None:
     if chosen.quick and not (chosen.out / FIGURES).exists():
         sys.exit(f"there is no {chosen.out / FIGURES} to compare with; `make bench` writes it")
     rounds = chosen.rounds or (QUICK_ROUNDS if chosen.quick else ROUNDS)
-    wanted = chosen.only or ["fanout", "intake", "flush", *([] if chosen.quick else ["promises"])]
+    wanted = chosen.only or [one for one in EVERYTHING if not (chosen.quick and one in NOT_QUICK)]
     # First, while this process and its children may still use every core.
     promised = promises.measured(rounds) if "promises" in wanted else {}
     pin(LOAD_CORE)
     with tempfile.TemporaryDirectory() as folder, backstage(Path(folder)) as stage:
-        contests = [contest for contest in _contests(stage) if contest.name in wanted]
+        contests = [contest for contest in _contests(stage) if (contest.group or contest.name) in wanted]
         samples = list(_samples(contests, rounds, chosen))
     run = Run(machine=describe(), rounds=rounds, load=load(), samples=samples, promises=promised)
     if chosen.quick:
         sys.exit(compared(run, msgspec.json.decode((chosen.out / FIGURES).read_bytes(), type=Run), contests))
     chosen.out.mkdir(parents=True, exist_ok=True)
-    plots = [draw(contest, samples, chosen.out) for contest in contests]
+    plots = draw(contests, samples, chosen.out)
     (chosen.out / RESULTS).write_text(written(run, contests, plots))
     (chosen.out / FIGURES).write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n")
 
@@ -62,6 +65,7 @@ def _contests(stage: Backstage) -> Iterator[Contest[Any]]:
     yield FanOut(stage)
     yield Intake(stage)
     yield Flush(stage)
+    yield from sweeps(stage)
 
 
 def _samples(contests: Sequence[Contest[Any]], rounds: int, chosen: argparse.Namespace) -> Iterator[Sample]:
