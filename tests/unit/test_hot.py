@@ -43,7 +43,7 @@ def asked(road: HotRoad, method: bytes, url: bytes, origin: str = "") -> Any:
         (b"GET", b"/api/v1/games/g/events?token=t&last_event_id=1-2"),
     ],
 )
-def test_answers_and_streams_go_by_the_hot_road_and_a_process_without_services_says_so(
+def test_answers_and_streams_go_by_it_and_say_when_there_are_no_services(
     method: bytes, url: bytes
 ) -> None:
     request = asked(HotRoad(Settings(), lambda: None), method, url)
@@ -72,7 +72,7 @@ def test_everything_else_goes_by_the_router(method: bytes, url: bytes) -> None:
 
 @pytest.mark.parametrize("origins", [(SITE,), ("*",), ()])
 @pytest.mark.parametrize("origin", [SITE, "https://evil.example", ""])
-async def test_pages_of_other_sites_are_told_what_the_middleware_tells_them(
+async def test_other_sites_pages_are_told_what_the_middleware_tells(
     origins: tuple[str, ...], origin: str
 ) -> None:
     settings = Settings(cors_origins=origins)
