@@ -14,6 +14,7 @@ from bench.backstage import Backstage, backstage
 from bench.contest import Contest, Sample
 from bench.fanout import FanOut
 from bench.flush import Flush
+from bench.game import WholeGame
 from bench.intake import Intake
 from bench.machine import LOAD_CORE, describe, load, pin
 from bench.plots import draw
@@ -22,6 +23,8 @@ from bench.report import Run, compared, written
 HERE = Path(__file__).parent
 FIGURES = "figures.json"  # of the last release: what `--quick` compares with
 RESULTS = "RESULTS.md"
+CONTESTS = ("fanout", "intake", "flush", "game", "promises")
+UNCOMPARED = ("game", "promises")  # they have no floors, and their figures are the machine's as much as ours
 ROUNDS = 5
 QUICK_ROUNDS = 2  # three minutes
 BUSY = 0.5  # processes that run besides the bench; above that, figures are noise
@@ -32,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure quizcast beside its peers.")
     parser.add_argument("--quick", action="store_true", help="compare with the last release's figures; writes nothing")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--only", nargs="+", metavar="CONTEST", choices=["fanout", "intake", "flush", "promises"])
+    parser.add_argument("--only", nargs="+", metavar="CONTEST", choices=CONTESTS)
     parser.add_argument("--sizes", nargs="+", type=int, help="instead of the contest's own; use it with --only")
     parser.add_argument("--contestants", nargs="+", metavar="NAME")
     parser.add_argument("--out", type=Path, default=HERE, help="where results and figures are")
@@ -42,7 +45,7 @@ def main() -> None:
     if chosen.quick and not (chosen.out / FIGURES).exists():
         sys.exit(f"there is no {chosen.out / FIGURES} to compare with; `make bench` writes it")
     rounds = chosen.rounds or (QUICK_ROUNDS if chosen.quick else ROUNDS)
-    wanted = chosen.only or ["fanout", "intake", "flush", *([] if chosen.quick else ["promises"])]
+    wanted = chosen.only or [name for name in CONTESTS if not (chosen.quick and name in UNCOMPARED)]
     # First, while this process and its children may still use every core.
     promised = promises.measured(rounds) if "promises" in wanted else {}
     pin(LOAD_CORE)
@@ -62,6 +65,7 @@ def _contests(stage: Backstage) -> Iterator[Contest[Any]]:
     yield FanOut(stage)
     yield Intake(stage)
     yield Flush(stage)
+    yield WholeGame()
 
 
 def _samples(contests: Sequence[Contest[Any]], rounds: int, chosen: argparse.Namespace) -> Iterator[Sample]:
