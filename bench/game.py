@@ -28,15 +28,15 @@ class WholeGame(Contest[Installation]):
     title = "A whole game"
     says = (
         "nginx with the project's own site (plain HTTP, two workers), two web processes on unix sockets, one worker, "
-        "the embedded servers, and the crowd, a program in C: all on the same two cores, nothing pinned to one of them. "
-        f"A game of {QUESTIONS} questions, led over the API; each participant reads a stream through nginx and "
-        "answers every question at a random moment of the second after `opens_at`, over a connection of their own (up "
-        f"to {LINES_MAX:,}). *push* is from the server's stamp of a kept event, in whole ms, to its receipt; "
-        "*ack* from sending an answer to its 202; *skew* how far apart the participants could show a question, "
-        "given `opens_at`, for the worst of the questions, the lead being as the server sizes it by itself. *lost* counts acknowledged answers that are not "
-        "in the results, *missed* events that a stream did not get, got twice or out of order, *errors* "
-        "answers without a 2xx. Memory is the PSS of all processes but the crowd, at the end of the game with all "
-        "streams open; CPU seconds are those of the game."
+        "the embedded servers and the crowd, a program in C: all on the same two cores, nothing pinned to either. A "
+        f"game of {QUESTIONS} questions, led over the API. Each participant reads a stream through nginx and answers "
+        "every question at a random moment of the second after `opens_at`, over a connection of their own (of which "
+        f"there are at most {LINES_MAX:,}). *push* is from the server's stamp of a kept event, in whole ms, to its "
+        "receipt; *ack* from sending an answer to its 202; *skew* how far apart the participants could show a "
+        "question, given `opens_at`, for the worst of the questions, with the lead that the server chooses by itself. "
+        "*lost* counts acknowledged answers that are not in the results; *missed* events that a stream did not get, "
+        "or got twice or out of order; *errors* answers without a 2xx. Memory is the PSS of every process but the "
+        "crowd's, at the end of the game with all streams open; CPU seconds are those of the game."
     )
     unit = "participants"
     metrics = (
@@ -135,8 +135,10 @@ async def _play(host: Host, memory: Callable[[], int]) -> int:
 async def _stored(host: Host, accepted: int) -> int:
     """How many answers the results hold, when they hold all that were accepted or have had their time."""
     until = time.monotonic() + RESULTS_TIMEOUT_S
-    while (found := _answers(await host.results())) < accepted and time.monotonic() < until:
+    found = _answers(await host.results())
+    while found < accepted and time.monotonic() < until:
         await asyncio.sleep(POLL_S)
+        found = _answers(await host.results())
     await host.leave()
     return found
 
