@@ -43,13 +43,13 @@ class Contestant(ABC):
         return False
 
     @contextlib.contextmanager
-    def running(self, core: int) -> Iterator[None]:
-        """Start it on a core, and a free port; stop it in the end."""
+    def running(self, *cores: int) -> Iterator[None]:
+        """Start it on its cores, and a free port; stop it in the end."""
         self.port = _free_port()
         with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w+b") as log:
             words, variables = self.command(Path(folder))
             self._process = subprocess.Popen(
-                ["taskset", "--cpu-list", str(core), *words],
+                ["taskset", "--cpu-list", ",".join(map(str, cores)), *words],
                 env={**os.environ, **variables},
                 stdout=log,
                 stderr=subprocess.STDOUT,

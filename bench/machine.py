@@ -32,9 +32,14 @@ NODE_PACKAGES = ("socket.io", "@socket.io/redis-adapter", "express", "bullmq", "
 PEERS = Path(__file__).parent / "peers"
 
 
-def pin(core: int) -> None:
-    """Keep this process, and the children it starts from now on, on one core."""
-    os.sched_setaffinity(0, {core})
+def pin(*cores: int) -> None:
+    """Keep this process, and the children it starts from now on, on these cores."""
+    os.sched_setaffinity(0, cores)
+
+
+def cores() -> set[int]:
+    """The cores that this process may use."""
+    return os.sched_getaffinity(0)
 
 
 def family(pid: int) -> dict[int, str]:

@@ -14,6 +14,7 @@ from bench.backstage import Backstage, backstage
 from bench.contest import Contest, Sample
 from bench.fanout import FanOut
 from bench.flush import Flush
+from bench.game import WholeGame
 from bench.growth import sweeps
 from bench.intake import Intake
 from bench.machine import LOAD_CORE, describe, load, pin
@@ -23,10 +24,10 @@ from bench.report import Run, compared, written
 HERE = Path(__file__).parent
 FIGURES = "figures.json"  # of the last release: what `--quick` compares with
 RESULTS = "RESULTS.md"
+CONTESTS = ("fanout", "intake", "flush", "game", "growth", "promises")
+UNCOMPARED = ("game", "growth", "promises")  # they have no floors, and their figures are the machine's as much as ours
 ROUNDS = 5
 QUICK_ROUNDS = 2  # three minutes
-EVERYTHING = ("fanout", "intake", "flush", "growth", "promises")
-NOT_QUICK = ("growth", "promises")  # they are not compared with anything
 BUSY = 0.5  # processes that run besides the bench; above that, figures are noise
 
 
@@ -35,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure quizcast beside its peers.")
     parser.add_argument("--quick", action="store_true", help="compare with the last release's figures; writes nothing")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--only", nargs="+", metavar="CONTEST", choices=EVERYTHING)
+    parser.add_argument("--only", nargs="+", metavar="CONTEST", choices=CONTESTS)
     parser.add_argument("--sizes", nargs="+", type=int, help="instead of the contest's own; use it with --only")
     parser.add_argument("--contestants", nargs="+", metavar="NAME")
     parser.add_argument("--out", type=Path, default=HERE, help="where results and figures are")
@@ -45,7 +46,7 @@ def main() -> None:
     if chosen.quick and not (chosen.out / FIGURES).exists():
         sys.exit(f"there is no {chosen.out / FIGURES} to compare with; `make bench` writes it")
     rounds = chosen.rounds or (QUICK_ROUNDS if chosen.quick else ROUNDS)
-    wanted = chosen.only or [one for one in EVERYTHING if not (chosen.quick and one in NOT_QUICK)]
+    wanted = chosen.only or [name for name in CONTESTS if not (chosen.quick and name in UNCOMPARED)]
     # First, while this process and its children may still use every core.
     promised = promises.measured(rounds) if "promises" in wanted else {}
     pin(LOAD_CORE)
@@ -66,6 +67,7 @@ def _contests(stage: Backstage) -> Iterator[Contest[Any]]:
     yield Intake(stage)
     yield Flush(stage)
     yield from sweeps(stage)
+    yield WholeGame()
 
 
 def _samples(contests: Sequence[Contest[Any]], rounds: int, chosen: argparse.Namespace) -> Iterator[Sample]:

@@ -43,6 +43,36 @@ class Replied(msgspec.Struct, frozen=True, kw_only=True):
     max_us: int
 
 
+class Spread(msgspec.Struct, frozen=True, kw_only=True):
+    """Delays in microseconds."""
+
+    p50_us: int
+    p99_us: int
+    max_us: int
+
+
+class Played(msgspec.Struct, frozen=True, kw_only=True):
+    """What the crowd saw: kept events received, and of them those that came twice, out of order or after a hole;
+    answers with 2xx, with another status, and on a line that broke. `push` is of all kept events, `skew_us` how far
+    apart the participants could show a question, at worst."""
+
+    streams: int
+    received: int
+    results: int
+    astray: int
+    accepted: int
+    refused: int
+    broken: int
+    skew_us: int
+    cpu_s: float
+    push: Spread
+    question: Spread
+    closed: Spread
+    leaderboard: Spread
+    finished: Spread
+    ack: Spread
+
+
 @cache
 def program(name: str) -> str:
     """The path of a program, compiled anew for this process's run."""
@@ -52,37 +82,39 @@ def program(name: str) -> str:
     return str(target)
 
 
-class Reader:
-    """`reader.c` on so many streams; a context manager. Raises `RuntimeError` when it gives up or takes too long."""
+class Program:
+    """A program that reads streams, from a file of requests; a context manager. `line` and what is built on it raise
+    `RuntimeError` when it gives up or takes too long."""
 
-    def __init__(self, port: int, requests: Iterable[bytes], protocol: str, events: int, warmup: int) -> None:
+    def __init__(self, name: str, port: int, requests: Iterable[bytes], *options: object) -> None:
+        self._name = name
         self._file = _written(requests)
-        words = [program("reader"), str(port), self._file, protocol, str(events), str(warmup)]
+        words = [program(name), str(port), self._file, *map(str, options)]
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._seen = b""
 
     def line(self, timeout_s: float) -> bytes | None:
         """Its next line, or None when there is none in time."""
         if self._process.stdout is None:
-            raise RuntimeError("the reader has no output")
+            raise RuntimeError(f"the {self._name} has no output")
         while b"\n" not in self._seen:
             if not select.select([self._process.stdout], [], [], timeout_s)[0]:
                 return None
             more = os.read(self._process.stdout.fileno(), 65536)
             if not more:
-                raise RuntimeError(f"the reader ended with status {self._process.wait()}")
+                raise RuntimeError(f"the {self._name} ended with status {self._process.wait()}")
             self._seen += more
         line, _, self._seen = self._seen.partition(b"\n")
         return line
 
-    def result(self) -> Received:
-        """What it saw; ends it."""
+    def last_line(self) -> bytes:
+        """What it says in the end, which this is."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         while (line := self.line(30)) is not None:
             if line.startswith(b"{"):
-                return msgspec.json.decode(line, type=Received)
-        raise RuntimeError("the reader says nothing")
+                return line
+        raise RuntimeError(f"the {self._name} says nothing")
 
     def __enter__(self) -> Self:
         return self
@@ -91,6 +123,28 @@ class Reader:
         self._process.kill()
         self._process.wait()
         os.unlink(self._file)
+
+
+class Reader(Program):
+    """`reader.c` on so many streams."""
+
+    def __init__(self, port: int, requests: Iterable[bytes], protocol: str, events: int, warmup: int) -> None:
+        super().__init__("reader", port, requests, protocol, events, warmup)
+
+    def result(self) -> Received:
+        """What it saw; ends it."""
+        return msgspec.json.decode(self.last_line(), type=Received)
+
+
+class Crowd(Program):
+    """`crowd.c`: so many participants as there are requests for, with so many standing lines for their answers."""
+
+    def __init__(self, port: int, requests: Iterable[bytes], questions: int, lines: int) -> None:
+        super().__init__("crowd", port, requests, questions, lines)
+
+    def result(self) -> Played:
+        """What they saw; ends it."""
+        return msgspec.json.decode(self.last_line(), type=Played)
 
 
 def load(port: int, requests: Iterable[bytes], connections: int, seconds: float) -> Replied:

@@ -1,4 +1,4 @@
-/* What the floor, the reader and the loader share: a clock, sockets that do not block, files of requests, figures. */
+/* What the programs share: a clock, sockets that do not block, files of requests, replies, figures. */
 #ifndef QUIZCAST_BENCH_COMMON_H
 #define QUIZCAST_BENCH_COMMON_H
 
@@ -84,6 +84,21 @@ static inline request *read_requests(const char *path, size_t *count) {
         at += 4 + length;
     }
     return found;
+}
+
+/* The status of a reply when all of it is there, or 0. There has to be room for a byte behind it. */
+static inline int status_of(char *reply, size_t got) {
+    reply[got] = 0;
+    char *head_end = strstr(reply, "\r\n\r\n");
+    if (!head_end) return 0;
+    size_t body = got - (size_t)(head_end + 4 - reply);
+    char *length = strcasestr(reply, "\r\ncontent-length:");
+    if (length && length < head_end) {
+        if (body < strtoul(length + 17, NULL, 10)) return 0;
+    } else if (!strstr(head_end, "0\r\n\r\n")) { /* chunked */
+        return 0;
+    }
+    return atoi(reply + 9);
 }
 
 static inline int by_size(const void *left, const void *right) {

@@ -52,21 +52,6 @@ static void begin(line *one, int which) {
     push(one, which);
 }
 
-/* The status of a whole reply, or 0 while some of it is missing. */
-static int status_of(line *one) {
-    one->reply[one->got] = 0;
-    char *head_end = strstr(one->reply, "\r\n\r\n");
-    if (!head_end) return 0;
-    size_t body = one->got - (size_t)(head_end + 4 - one->reply);
-    char *length = strcasestr(one->reply, "\r\ncontent-length:");
-    if (length && length < head_end) {
-        if (body < strtoul(length + 17, NULL, 10)) return 0;
-    } else if (!strstr(head_end, "0\r\n\r\n")) { /* chunked */
-        return 0;
-    }
-    return atoi(one->reply + 9);
-}
-
 static void settle(line *one, int status) {
     under_way--;
     last_reply = now_us();
@@ -85,7 +70,7 @@ static void receive(line *one, int which) {
         return;
     }
     one->got += (size_t)got;
-    int status = status_of(one);
+    int status = status_of(one->reply, one->got);
     if (!status) return;
     if (one->state == BUSY) settle(one, status);
     else greeted++;

@@ -43,9 +43,7 @@ def asked(road: HotRoad, method: bytes, url: bytes, origin: str = "") -> Any:
         (b"GET", b"/api/v1/games/g/events?token=t&last_event_id=1-2"),
     ],
 )
-def test_answers_and_streams_go_by_it_and_say_when_there_are_no_services(
-    method: bytes, url: bytes
-) -> None:
+def test_answers_and_streams_go_by_it_and_say_when_there_are_no_services(method: bytes, url: bytes) -> None:
     request = asked(HotRoad(Settings(), lambda: None), method, url)
     assert request.said[0] == 503
     assert request.said[1][b"retry-after"] == b"1"
@@ -72,9 +70,7 @@ def test_everything_else_goes_by_the_router(method: bytes, url: bytes) -> None:
 
 @pytest.mark.parametrize("origins", [(SITE,), ("*",), ()])
 @pytest.mark.parametrize("origin", [SITE, "https://evil.example", ""])
-async def test_other_sites_pages_are_told_what_the_middleware_tells(
-    origins: tuple[str, ...], origin: str
-) -> None:
+async def test_other_sites_pages_are_told_what_the_middleware_tells(origins: tuple[str, ...], origin: str) -> None:
     settings = Settings(cors_origins=origins)
     request = asked(HotRoad(settings, lambda: None), b"POST", b"/api/v1/games/g/answers", origin)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(App(settings)), base_url="http://quizcast") as http:
