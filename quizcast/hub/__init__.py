@@ -46,6 +46,8 @@ DRAIN_RETRY_MS = 500  # short: a drain spreads the return by when it closes each
 LINGER_S = 30.0  # a game without streams is kept warm: they may all be on their way back
 LAST_WORDS_S = 1.0  # between `finished` and the end of the streams, for results that are still being read
 RESULTS_AGAIN_S = 0.5
+AHEAD_PER_S = 20_000  # streams a second that `closed` is given time for to get out, before results come up behind it
+AHEAD_FROM = 100  # streams; for fewer it takes no time
 FILL_AGAIN_S = 0.5
 FULL_RETRY_S = 5.0
 
@@ -384,6 +386,8 @@ class Hub:
             if stream.viewer.participant_id is not None:
                 by_person.setdefault(stream.viewer.participant_id, []).append(stream)
         people = list(by_person)
+        if len(people) >= AHEAD_FROM:  # or reading and writing them would take the cores that `closed` is carried by
+            await asyncio.sleep(len(people) / AHEAD_PER_S)
         while people and self._current(channel) and channel.last_closed() == closed:  # after that it is too late
             try:
                 results = await self._views.results(closed, channel.game_id, people[:SLICE])

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 
 from quizcast.errors import QuizcastError
@@ -14,12 +15,14 @@ from quizcast.store.db import Database
 # Long enough to take over what a worker that was killed just now had in hand.
 LAST_FLUSH_S = RECLAIM_IDLE_MS / 1000 + 2
 LOOK_EVERY_S = 0.2
+NICE = 10  # on a core that it shares with a web process: a row can wait, a push cannot
 
 log = logging.getLogger(__name__)
 
 
 def work(settings: Settings) -> None:
     """Flush until SIGTERM; then until nothing waits, at most `LAST_FLUSH_S`. What stays waits in Redis, safely."""
+    os.nice(NICE)
     run_worker(settings)
     try:
         left = asyncio.run(_empty(settings, time.monotonic() + LAST_FLUSH_S))
