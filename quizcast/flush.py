@@ -1,14 +1,13 @@
 """From the answer streams to Postgres: an rq job per shard, and the bell that asks for it; floor 6.
 
 Invariants: an entry leaves its stream only after the commit that stored it; storing is idempotent, so that a batch may
-come twice; a row that Postgres refuses is put aside and never holds up the others. A flush is asked for when rows
-arrive, and every worker sweeps all shards each second besides, so that no lost job can leave anything behind.
+come twice, or to two workers; a row that Postgres refuses is put aside and never holds up the others. A flush is asked
+for when rows arrive, and every worker sweeps all shards each second besides, so that no lost job can leave any behind.
 """
 
 import asyncio
+import gc
 import logging
-import os
-import socket
 import threading
 import time
 
@@ -17,13 +16,12 @@ from rq import Queue, SimpleWorker
 
 from quizcast.errors import QuizcastError
 from quizcast.live.redis import Live
-from quizcast.live.rows import Rows
+from quizcast.live.rows import HEAD, Batch, Rows
 from quizcast.metrics import (
     DEAD_DEPTH,
     DEAD_LETTERS,
     FLUSH_BATCH,
     FLUSH_LAG,
-    FLUSH_RECLAIMED,
     FLUSH_ROWS,
     FLUSH_SECONDS,
     QUEUE_AGE,
@@ -32,7 +30,6 @@ from quizcast.metrics import (
 from quizcast.settings import Settings
 from quizcast.store.db import Database
 from quizcast.store.rows import store_or_bisect
-from quizcast.wire.rows import Entry
 
 QUEUE = "quizcast-flush"
 JOB_TIMEOUT_S = 60
@@ -43,6 +40,7 @@ IDLE_MS = 100  # with nothing new for so long, the job ends
 RUNG_MS = 3_000  # a ring that nobody answers is forgotten after this; a running flush renews it
 RING_EVERY_S = 0.1
 SWEEP_EVERY_S = 1.0
+GC_THRESHOLDS = (50_000, 20, 1000)  # a batch is that many objects, and no cycle among them
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +49,7 @@ class Bell:
     """Asks for flushes, from within a web process or a worker's sweep; at most one per shard under way."""
 
     def __init__(self, settings: Settings, live: Live) -> None:
-        self._rows = Rows(live, "bell")
+        self._rows = Rows(live)
         self._connection = Redis.from_url(settings.queue_url or settings.redis_url, socket_timeout=5)
         self._queue = Queue(QUEUE, connection=self._connection)
         self._wanted: set[int] = set()
@@ -98,17 +96,18 @@ def flush_shard(shard: int) -> int:
 
 async def _flush_once(settings: Settings, shard: int) -> int:
     live, db = Live(settings), Database(settings)
+    rows, bell = Rows(live), Bell(settings, live)
     try:
         await db.open()
-        return await flush(Rows(live, consumer_name()), db, shard, settings.flush_batch_max)
+        stored = await flush(rows, db, shard, settings.flush_batch_max)
+        # What came while nobody could ring, or did not fit into this turn.
+        if (await rows.backlog(shard)).rows:
+            await bell.ask(shard)
+        return stored
     finally:
+        await bell.close()
         await db.close()
         await live.close()
-
-
-def consumer_name() -> str:
-    """This worker's name in the consumer groups."""
-    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 async def flush(rows: Rows, db: Database, shard: int, batch_max: int, run_max_s: float = RUN_MAX_S) -> int:
@@ -117,38 +116,38 @@ async def flush(rows: Rows, db: Database, shard: int, batch_max: int, run_max_s:
     Raises `PostgresUnavailable` or `RedisUnavailable`; what was not committed stays in the stream.
     """
     until = time.monotonic() + run_max_s
-    await rows.prepare(shard)
-    stored = await _store(rows, db, shard, await rows.reclaim(shard, batch_max), reclaimed=True)
-    while time.monotonic() < until:
+    stored = 0
+    batch = await rows.read(shard, HEAD, batch_max, IDLE_MS)
+    while batch and time.monotonic() < until:
         await rows.renew_ring(shard, RUNG_MS)
-        batch = await rows.read(shard, batch_max, IDLE_MS)
-        stored += await _store(rows, db, shard, batch)
-        if not batch:
-            break
-        if len(batch) < batch_max // 4:
-            await asyncio.sleep(GATHER_S)
-    # First let others ring again, then look a last time: whoever arrived in between has rung, or is seen here.
+        # While Postgres stores a batch, the next one is read.
+        count, batch = await asyncio.gather(_store(rows, db, shard, batch), _following(rows, shard, batch, batch_max))
+        stored += count
     await rows.answer_ring(shard)
-    return stored + await _store(rows, db, shard, await rows.read(shard, batch_max, 1))
+    return stored
 
 
-async def _store(rows: Rows, db: Database, shard: int, batch: list[Entry], *, reclaimed: bool = False) -> int:
-    if not batch:
-        return 0
+async def _following(rows: Rows, shard: int, batch: Batch, batch_max: int) -> Batch | None:
+    if len(batch.entries) < batch_max // 4:
+        await asyncio.sleep(GATHER_S)
+    return await rows.read(shard, batch.last, batch_max, IDLE_MS)
+
+
+async def _store(rows: Rows, db: Database, shard: int, batch: Batch) -> int:
     began = time.perf_counter()
-    stored, refused = await store_or_bisect(db, batch)
-    lag_s = time.time() - min(entry.at for entry in batch) / 1000
+    stored, refused = await store_or_bisect(db, batch.entries)
+    now = time.time()
+    lag_s = now - min((entry.at / 1000 for entry in batch.entries), default=now)
     if refused:
         await rows.put_aside(shard, [(entry.id, reason) for entry, reason in refused])
         DEAD_LETTERS.inc(len(refused))
         log.error("Postgres refused %d rows of shard %d; they wait in its dead-letter stream", len(refused), shard)
-    await rows.commit(shard, [entry.id for entry in stored])
+    # A turn begins at the stream's head and goes on without a gap: whatever is up to here has been dealt with.
+    await rows.let_go(shard, batch.last)
     FLUSH_ROWS.inc(len(stored))
-    FLUSH_BATCH.observe(len(batch))
+    FLUSH_BATCH.observe(len(batch.entries))
     FLUSH_SECONDS.observe(time.perf_counter() - began)
     FLUSH_LAG.observe(max(0.0, lag_s))
-    if reclaimed:
-        FLUSH_RECLAIMED.inc(len(batch))
     return len(stored)
 
 
@@ -161,6 +160,8 @@ class _Worker(SimpleWorker):
 
 def run_worker(settings: Settings) -> None:
     """Work off flushes until SIGTERM, which lets the job at hand come to its end."""
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     threading.Thread(target=_sweep_for_ever, args=(settings,), name="sweep", daemon=True).start()
     connection = Redis.from_url(settings.queue_url or settings.redis_url)
     _Worker([Queue(QUEUE, connection=connection)], connection=connection).work(logging_level="WARNING")
@@ -177,7 +178,7 @@ def _sweep_for_ever(settings: Settings) -> None:
 
 async def _sweep(settings: Settings) -> None:
     live = Live(settings)
-    rows, bell = Rows(live, "sweep"), Bell(settings, live)
+    rows, bell = Rows(live), Bell(settings, live)
     try:
         while True:
             for shard in range(settings.shards):

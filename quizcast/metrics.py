@@ -68,7 +68,6 @@ FLUSH_SECONDS = Histogram("quizcast_flush_seconds", "One batch, from stream to c
 FLUSH_LAG = Histogram(
     "quizcast_flush_lag_seconds", "Age of a batch's oldest row at its commit", buckets=(*FAST, 10.0, 30.0, 60.0)
 )
-FLUSH_RECLAIMED = Counter("quizcast_flush_reclaimed", "Rows taken over from workers that died")
 DEAD_LETTERS = Counter("quizcast_dead_letters", "Rows that Postgres refused")
 QUEUE_DEPTH = Gauge("quizcast_queue_depth", "Rows not yet in Postgres", ["shard"], multiprocess_mode="mostrecent")
 QUEUE_AGE = Gauge(

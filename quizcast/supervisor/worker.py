@@ -6,14 +6,13 @@ import os
 import time
 
 from quizcast.errors import QuizcastError
-from quizcast.flush import consumer_name, flush, run_worker
+from quizcast.flush import flush, run_worker
 from quizcast.live.redis import Live
-from quizcast.live.rows import RECLAIM_IDLE_MS, Rows
+from quizcast.live.rows import Rows
 from quizcast.settings import Settings
 from quizcast.store.db import Database
 
-# Long enough to take over what a worker that was killed just now had in hand.
-LAST_FLUSH_S = RECLAIM_IDLE_MS / 1000 + 2
+LAST_FLUSH_S = 12  # a Postgres that is restarted meanwhile is back by then
 LOOK_EVERY_S = 0.2
 NICE = 10  # on a core that it shares with a web process: a row can wait, a push cannot
 
@@ -35,7 +34,7 @@ def work(settings: Settings) -> None:
 
 async def _empty(settings: Settings, until: float) -> int:
     live, db = Live(settings), Database(settings)
-    rows = Rows(live, consumer_name())
+    rows = Rows(live)
     try:
         await db.open()
         while True:

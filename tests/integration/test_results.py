@@ -62,6 +62,36 @@ async def test_a_batch_stored_twice_counts_once(db: Database, game: Game) -> Non
     assert await _contents(db) == before
 
 
+async def test_a_batch_that_is_known_in_part_stores_the_rest(db: Database, game: Game) -> None:
+    batch = batch_of(game, 100)
+    await store_or_bisect(db, batch[50:150])
+    assert await store_or_bisect(db, batch) == (batch, [])
+    assert {name: len(rows) for name, rows in (await _contents(db)).items()} == {
+        "openings": 1,
+        "participants": 100,
+        "answers": 100,
+    }
+
+
+async def test_of_two_answers_under_one_key_the_earlier_counts(db: Database, game: Game) -> None:
+    later, earlier = (
+        entry(AnswerRow(game.id, 0, "p", text), at) for text, at in (("false", NOW + 2), ("true", NOW + 1))
+    )
+    assert (await store_or_bisect(db, [later, earlier]))[1] == []
+    async with db.read() as conn:
+        assert (await results.load_results(conn, game.id)).answers[0]["p"] == Given(True, NOW + 1)
+
+
+async def test_an_answers_text_comes_back_as_it_was(db: Database, game: Game) -> None:
+    text = 'back\\slash \\t tab\t line\n "quoted" \\N \\. é'
+    said = msgspec.json.encode(text).decode()
+    await store_or_bisect(db, [entry(AnswerRow(game.id, 0, "p", said))])
+    await store_or_bisect(db, [entry(AnswerRow(game.id, 0, one, said)) for one in ("p", "q")])
+    async with db.read() as conn:
+        stored = (await results.load_results(conn, game.id)).answers[0]
+    assert {one: given_answer.answer for one, given_answer in stored.items()} == {"p": text, "q": text}
+
+
 async def test_a_row_that_is_twice_in_one_batch_counts_once(db: Database, game: Game) -> None:
     batch = batch_of(game, 20)
     await store_or_bisect(db, batch)

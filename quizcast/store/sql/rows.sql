@@ -1,4 +1,5 @@
--- Each takes `rows`, a JSON list of lists with the columns that are named, each key once and in the order of the keys.
+-- Each takes `rows`, a JSON list of lists with the columns that are named, in the order of the keys, and each key
+-- once unless it says otherwise.
 
 -- name: store_openings
 -- params rows: game_id, question, opens_at, closes_at, shuffle (as '{1,0,2}')
@@ -25,10 +26,14 @@ SELECT given->>0, given->>1, '', 0, 0, (given->>2)::bigint
 FROM json_array_elements(%(rows)s::json) AS given
 ON CONFLICT (game_id, id) DO UPDATE SET removed_at = greatest(participants.removed_at, excluded.removed_at);
 
+-- name: copy_answers
+-- Fails when one of them is known.
+COPY answers (game_id, question, participant_id, received_at, answer) FROM STDIN;
+
 -- name: store_answers
--- params rows: game_id, question, participant_id, answer (JSON text), received_at
-INSERT INTO answers (game_id, question, participant_id, answer, received_at)
-SELECT given->>0, (given->>1)::int, given->>2, (given->>3)::json, (given->>4)::bigint
+-- params rows: game_id, question, participant_id, received_at, answer (JSON text); a key may come twice, the first counts
+INSERT INTO answers (game_id, question, participant_id, received_at, answer)
+SELECT given->>0, (given->>1)::int, given->>2, (given->>3)::bigint, (given->>4)::json
 FROM json_array_elements(%(rows)s::json) AS given
 ON CONFLICT DO NOTHING;
 

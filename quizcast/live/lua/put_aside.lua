@@ -1,0 +1,14 @@
+-- Move entries to the dead-letter stream; those that are not there any more have been moved by another worker.
+-- KEYS  1 rows, 2 dead
+-- ARGV  for each entry: id, reason
+-- returns nothing
+for i = 1, #ARGV, 2 do
+  local entry = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1]
+  if entry then
+    local fields = entry[2]
+    fields[#fields + 1] = 'reason'
+    fields[#fields + 1] = ARGV[i + 1]
+    redis.call('XADD', KEYS[2], '*', unpack(fields))
+    redis.call('XDEL', KEYS[1], ARGV[i])
+  end
+end
