@@ -10,7 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from quizcast.errors import Overloaded, QuizcastError, TooManyJoins, Unavailable
 from quizcast.live.submissions import AnswerTry, JoinTry, Submissions, Taken, Welcome
@@ -18,7 +18,8 @@ from quizcast.metrics import INTAKE, INTAKE_GROUP, INTAKE_PENDING, INTAKE_SECOND
 
 Try = TypeVar("Try")
 Verdict = TypeVar("Verdict")
-Told = Callable[[Verdict | QuizcastError], None]  # a function and not a future, which costs a turn of the loop for each
+# A function and not a future, which costs a turn of the loop for each.
+OnVerdict = Callable[[Verdict | QuizcastError], None]
 
 RETRY_AFTER_S = 1.0
 CALLS_AT_ONCE = 2  # one that Redis works on, and one that is being put together or taken apart here meanwhile
@@ -41,14 +42,14 @@ class Lane(Generic[Try, Verdict]):
         self._commit = commit
         self._pending_max = pending_max
         self._group_max = group_max
-        self._waiting: deque[tuple[float, Try, Told[Verdict]]] = deque()
+        self._waiting: deque[tuple[float, Try, OnVerdict[Verdict]]] = deque()
         self._calls: set[asyncio.Task[None]] = set()
         self._size = INTAKE_GROUP.labels(kind)
         self._pending = INTAKE_PENDING.labels(kind)
         self._taken = INTAKE.labels(kind, "taken")
         self._seconds = INTAKE_SECONDS.labels(kind)
 
-    def submit(self, one: Try, told: Told[Verdict]) -> None:
+    def submit(self, one: Try, told: OnVerdict[Verdict]) -> None:
         """Queue one; `told` gets its verdict or its error. Raises `Overloaded` at once when too many wait."""
         if len(self._waiting) >= self._pending_max:
             INTAKE.labels(self._kind, Overloaded.code).inc()
@@ -57,7 +58,6 @@ class Lane(Generic[Try, Verdict]):
         if len(self._calls) < CALLS_AT_ONCE:
             call = asyncio.get_running_loop().create_task(self._run(), name=f"intake {self._kind}")
             self._calls.add(call)
-            call.add_done_callback(self._calls.discard)
 
     async def verdict(self, one: Try) -> Verdict:
         """Queue one and wait for its verdict. Raises its error, or `Overloaded`."""
@@ -75,13 +75,16 @@ class Lane(Generic[Try, Verdict]):
         return await future
 
     async def _run(self) -> None:
-        while self._waiting:
-            group = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._group_max))]
-            self._pending.set(len(self._waiting))
-            self._size.observe(len(group))
-            await self._settle(group)
+        try:
+            while self._waiting:
+                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._group_max))]
+                self._pending.set(len(self._waiting))
+                self._size.observe(len(group))
+                await self._settle(group)
+        finally:  # here, and not in a callback a turn later: who came in between would wait for nobody
+            self._calls.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
-    async def _settle(self, group: Sequence[tuple[float, Try, Told[Verdict]]]) -> None:
+    async def _settle(self, group: Sequence[tuple[float, Try, OnVerdict[Verdict]]]) -> None:
         verdicts: Sequence[Verdict | QuizcastError]
         try:
             verdicts = await self._commit([one for _, one, _ in group])
@@ -134,7 +137,7 @@ class Intake:
             for shard in range(shards)
         ]
 
-    def submit(self, one: AnswerTry, told: Told[Taken]) -> None:
+    def submit(self, one: AnswerTry, told: OnVerdict[Taken]) -> None:
         """Take an answer; `told` gets its verdict, or its refusal, or `RedisUnavailable`. Raises `Overloaded`."""
         self._answer_lanes[self._shard_of(one.game_id)].submit(one, told)
 

@@ -138,12 +138,10 @@ class Hub:
         """Begin a stream; nothing is awaited here, so nothing can be missed or told twice. `detach` ends it."""
         channel, viewer = arrival.channel, arrival.viewer
         stream = Stream(viewer, transport, self._buffer_max, self._loop.time() + jittered(self._max_age_s))
-        self._open += 1
-        STREAMS.labels(viewer.who).inc()
         meanwhile = channel.after(arrival.at)
         if meanwhile is None or not self._current(channel):
             stream.close(Closed.LOST, self._farewell)
-            return stream
+            return self._counted(stream)
         opening = [*arrival.frames, *(message.frame for message in meanwhile)]
         if opening:
             # Should this process die, its clients must not all come back at the same moment.
@@ -160,6 +158,11 @@ class Hub:
                 self._spawn(self._send_results(channel, message, [stream]))
         if channel.over:
             self._loop.call_later(LAST_WORDS_S, stream.close, Closed.OVER, self._farewell)
+        return self._counted(stream)
+
+    def _counted(self, stream: Stream) -> Stream:
+        self._open += 1
+        STREAMS.labels(stream.viewer.who).inc()
         return stream
 
     def detach(self, game_id: str, stream: Stream) -> None:
@@ -387,7 +390,7 @@ class Hub:
                 by_person.setdefault(stream.viewer.participant_id, []).append(stream)
         people = list(by_person)
         if len(people) >= AHEAD_FROM:  # or reading and writing them would take the cores that `closed` is carried by
-            await asyncio.sleep(len(people) / AHEAD_PER_S)
+            await asyncio.sleep(min(len(people) / AHEAD_PER_S, LAST_WORDS_S / 2))
         while people and self._current(channel) and channel.last_closed() == closed:  # after that it is too late
             try:
                 results = await self._views.results(closed, channel.game_id, people[:SLICE])

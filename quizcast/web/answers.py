@@ -12,6 +12,7 @@ from quizcast.errors import (
     AlreadyAnswered,
     AnswerInvalid,
     BodyTooLarge,
+    GameUnknown,
     NotInGame,
     Overloaded,
     QuestionClosed,
@@ -29,8 +30,10 @@ TAKEN = 202
 _HEADERS = {media: [(b"content-type", media.encode()), (b"cache-control", b"no-store")] for media in (JSON, MSGPACK)}
 
 
-def submit(services: Services, game_id: str, headers: Headers, body: bytes, told: Callable[[RawReply], None]) -> bool:
-    """Take an answer; `told` gets the reply, at once when it is refused here, else when its group is on disk.
+def submit(
+    services: Services, game_id: str, headers: Headers, body: bytes, respond: Callable[[RawReply], None]
+) -> bool:
+    """Take an answer; `respond` gets the reply, at once when it is refused here, else when its group is on disk.
 
     False, and nothing done, when the game's quiz has to be read first.
     """
@@ -48,11 +51,14 @@ def submit(services: Services, game_id: str, headers: Headers, body: bytes, told
         packed = MSGPACK in headers.text(b"accept")
 
         def settled(verdict: Taken | QuizcastError) -> None:
-            told(problem(verdict) if isinstance(verdict, QuizcastError) else _receipt(wish.question, verdict, packed))
+            if isinstance(verdict, Taken):
+                respond(_receipt(wish.question, verdict, packed))
+            else:
+                respond(problem(verdict))
 
         services.intake.submit(one, settled)
     except QuizcastError as error:
-        told(problem(error))
+        respond(problem(error))
     return True
 
 
@@ -80,6 +86,7 @@ ENDPOINT = Endpoint(
         QuestionNotOpen,
         QuestionClosed,
         NotInGame,
+        GameUnknown,
         Overloaded,
         RedisUnavailable,
     ),

@@ -87,9 +87,9 @@ class App:
         """Serve one request (or the lifespan), unless it goes by the hot road."""
         await self._app(scope, receive, send)
 
-    def hot(self, method: bytes, url: bytes) -> Handler | None:
+    def hot_handler(self, method: bytes, url: bytes) -> Handler | None:
         """What serves a request on the hot road, if that is where it goes; the protocol asks."""
-        return self._hot_road.find(method, url)
+        return self._hot_road.handler(method, url)
 
     def _route(self, endpoint: Endpoint) -> Route:
         async def serve(request: Request) -> Response:

@@ -9,14 +9,14 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
-from typing import Any
-from urllib.parse import parse_qs, unquote_to_bytes
+from typing import Any, TypeAlias
+from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
 
-from quizcast.errors import Draining, GameOver, QuizcastError
+from quizcast.errors import Draining, GameOver, Overloaded, QuizcastError
 from quizcast.settings import Settings
 from quizcast.web import answers, streams
 from quizcast.web.guard import Headers, claims_of
-from quizcast.web.http import EXPOSED_HEADERS, Endpoint, RawReply, Who, counted, problem
+from quizcast.web.http import EXPOSED_HEADERS, SMALL_BODY_MAX, Endpoint, RawReply, Who, counted, problem
 from quizcast.web.protocol import Handler, HotRequest
 from quizcast.web.services import Services
 
@@ -24,47 +24,86 @@ GAMES = b"/api/v1/games/"
 # 204 tells an EventSource to stop for good; anything else would have it come back for ever.
 OVER: RawReply = (204, [(b"cache-control", b"no-store")], b"")
 
+Respond: TypeAlias = Callable[[RawReply], None]
+Serve: TypeAlias = Callable[[Services, str, Headers, bytes, HotRequest, Respond], Coroutine[Any, Any, None] | None]
+
 log = logging.getLogger(__name__)
 
 
 class HotRoad:
-    """The two routes; `services` is empty while the process starts and stops."""
+    """The two routes; `services` gives None before the process has begun to serve."""
 
     def __init__(self, settings: Settings, services: Callable[[], Services | None]) -> None:
         self._origins = settings.cors_origins
         self._services = services
-        self._routes = {(b"POST", b"answers"): self._answer, (b"GET", b"events"): self._events}
+        self._routes = {
+            (b"POST", b"answers"): (answers.ENDPOINT, self._answer),
+            (b"GET", b"events"): (streams.ENDPOINT, self._events),
+        }
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def find(self, method: bytes, url: bytes) -> Handler | None:
+    def handler(self, method: bytes, url: bytes) -> Handler | None:
         """What serves a request to this address, when it is one of the two kinds."""
-        if not url.startswith(GAMES):
-            return None
         path, _, query = url.partition(b"?")
-        if b"%" in path:
-            path = unquote_to_bytes(path)
+        if b"%" in path or not path.startswith(b"/"):  # some proxies name the host in the address too
+            path = unquote_to_bytes(path if path.startswith(b"/") else urlsplit(path).path)
+        if not path.startswith(GAMES):
+            return None
         game_id, _, action = path[len(GAMES) :].partition(b"/")
-        route = self._routes.get((method, action))
-        return route and partial(route, game_id.decode("latin-1"), query)
+        if (route := self._routes.get((method, action))) is None:
+            return None
+        return partial(self._serve, *route, game_id.decode("latin-1"), query)
 
-    def _answer(self, game_id: str, _query: bytes, request: HotRequest) -> None:
-        services, headers, told = self._services(), Headers(request.headers), self._told(request, answers.ENDPOINT)
+    def _serve(self, endpoint: Endpoint, serve: Serve, game_id: str, query: bytes, request: HotRequest) -> None:
+        began, headers = time.perf_counter(), Headers(request.headers)
+        services = self._services()
+
+        def respond(reply: RawReply) -> None:
+            status, own, body = reply
+            close = services is None or services.hub.draining or len(request.body) > SMALL_BODY_MAX
+            request.reply(status, [*own, *self._allowing(headers)], body, close=close)
+            counted(endpoint, status, began)
+
         if services is None:
-            told(problem(Draining(retry_after_s=1)))
-        elif not answers.submit(services, game_id, headers, request.body, told):
-
-            async def when_read() -> None:
-                await services.games.quiz(game_id)
-                answers.submit(services, game_id, headers, request.body, told)
-
-            self._later(when_read(), told)
-
-    def _events(self, game_id: str, query: bytes, request: HotRequest) -> None:
-        services, told, began = self._services(), self._told(request, streams.ENDPOINT), time.perf_counter()
-        if services is None:
-            told(problem(Draining(retry_after_s=1)))
+            respond(problem(Draining(retry_after_s=1)))
             return
-        headers, asked = Headers(request.headers), parse_qs(query.decode("latin-1"))
+        try:
+            later = serve(services, game_id, headers, query, request, respond)
+        except Exception:
+            log.exception("a hot request could not be served")
+            respond(problem(QuizcastError()))
+            return
+        if later is not None:
+            task = asyncio.get_running_loop().create_task(self._finish(later, respond))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _finish(self, work: Coroutine[Any, Any, None], respond: Respond) -> None:
+        try:
+            await work
+        except QuizcastError as error:
+            respond(problem(error))
+        except Exception:
+            log.exception("a hot request could not be served")
+            respond(problem(QuizcastError()))
+
+    def _answer(
+        self, services: Services, game_id: str, headers: Headers, _query: bytes, request: HotRequest, respond: Respond
+    ) -> Coroutine[Any, Any, None] | None:
+        if answers.submit(services, game_id, headers, request.body, respond):
+            return None
+
+        async def when_read() -> None:
+            await services.games.quiz(game_id)
+            if not answers.submit(services, game_id, headers, request.body, respond):
+                raise Overloaded(retry_after_s=1)  # so many games at once that the quiz is gone again
+
+        return when_read()
+
+    def _events(
+        self, services: Services, game_id: str, headers: Headers, query: bytes, request: HotRequest, respond: Respond
+    ) -> Coroutine[Any, Any, None] | None:
+        began, asked = time.perf_counter(), parse_qs(query.decode("latin-1"))
 
         async def open_stream() -> None:
             claims = claims_of("GET", headers, Who.VIEWER, services.tokens, query=asked, game_id=game_id)
@@ -72,7 +111,7 @@ class HotRoad:
             try:
                 arrival = await streams.arrive(services, claims, game_id, resume)
             except GameOver:
-                told(OVER)
+                respond(OVER)
                 return
             transport = request.stream(streams.ENDPOINT.status, [*streams.HEADERS, *self._allowing(headers)])
             if transport is not None:
@@ -80,39 +119,17 @@ class HotRoad:
                 request.left = partial(streams.leave, services, game_id, opened)
                 counted(streams.ENDPOINT, streams.ENDPOINT.status, began)
 
-        self._later(open_stream(), told)
-
-    def _told(self, request: HotRequest, endpoint: Endpoint) -> Callable[[RawReply], None]:
-        began = time.perf_counter()
-
-        def told(reply: RawReply) -> None:
-            status, headers, body = reply
-            if self._origins:
-                headers = [*headers, *self._allowing(Headers(request.headers))]
-            services = self._services()
-            request.reply(status, headers, body, close=services is None or services.hub.draining)
-            counted(endpoint, status, began)
-
-        return told
+        return open_stream()
 
     def _allowing(self, headers: Headers) -> Iterable[tuple[bytes, bytes]]:
         """What pages of other sites need to see of a reply, where they are allowed to; as the middleware has it."""
-        if self._origins and (origin := headers.text(b"origin")):
-            if "*" in self._origins or origin in self._origins:
-                yield b"access-control-allow-origin", origin.encode("latin-1")
-                yield b"access-control-expose-headers", ", ".join(EXPOSED_HEADERS).encode()
-            yield b"vary", b"Origin"
-
-    def _later(self, work: Coroutine[Any, Any, None], told: Callable[[RawReply], None]) -> None:
-        async def done() -> None:
-            try:
-                await work
-            except QuizcastError as error:
-                told(problem(error))
-            except Exception:
-                log.exception("a hot request could not be served")
-                told(problem(QuizcastError()))
-
-        task = asyncio.get_running_loop().create_task(done())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if not self._origins:
+            return
+        origin = headers.text(b"origin")
+        if origin and "*" in self._origins:
+            yield b"access-control-allow-origin", b"*"
+        elif origin in self._origins:
+            yield b"access-control-allow-origin", origin.encode("latin-1")
+        if origin:
+            yield b"access-control-expose-headers", ", ".join(EXPOSED_HEADERS).encode()
+        yield b"vary", b"Origin"

@@ -5,7 +5,6 @@ Invariants: no input gets a traceback or a 500, and no token is ever in a URL th
 """
 
 import functools
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
@@ -21,6 +20,7 @@ from quizcast import errors
 from quizcast.auth import Claims
 from quizcast.errors import BodyTooLarge, InvalidInput, MalformedBody, QuizcastError, UnsupportedMedia
 from quizcast.metrics import HTTP_SECONDS
+from quizcast.web.protocol import HOT_BODY_MAX
 from quizcast.web.services import Services
 from quizcast.wire.api import FieldProblem, ProblemDocument, encode_json, encode_msgpack
 
@@ -28,7 +28,7 @@ JSON = "application/json"
 MSGPACK = "application/msgpack"
 PROBLEM = "application/problem+json"
 BODY_MAX = 4 * 1024 * 1024  # a quiz of 500 long questions
-SMALL_BODY_MAX = 4096  # answers and joins
+SMALL_BODY_MAX = HOT_BODY_MAX  # answers and joins
 PAGE_DEFAULT = 20
 PAGE_MAX = 100
 RETRY_AFTER_MAX_S = 3600
@@ -51,8 +51,6 @@ STATUS: dict[type[QuizcastError], int] = {
     errors.OperatorError: 500,
     errors.QuizcastError: 500,
 }
-
-log = logging.getLogger(__name__)
 
 
 class Who(Enum):

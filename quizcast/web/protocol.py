@@ -16,7 +16,7 @@ Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 END = b"0\r\n\r\n"  # the last chunk of a stream
 HEAD_MAX = 65_536  # bytes of a request's line and headers; the parser itself would take them without end
-BODY_MAX = 4096  # bytes of a hot request's body: with one more it is handed over as it is, and the rest is passed over
+HOT_BODY_MAX = 4096  # bytes; of a larger body some more is handed over, for the handler to refuse, and the rest is not
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -39,12 +39,12 @@ class HotRequest:
 
     __slots__ = ("_protocol", "body", "disconnected", "handler", "headers", "keep_alive", "left", "response_complete")
     message_event = _Nobody()
-    more_body = False
+    more_body = False  # when it is handed over; uvicorn need not keep it to swallow what may still be passed over
 
-    def __init__(self, protocol: "QuizcastProtocol", handler: "Handler", body: bytes, *, keep_alive: bool) -> None:
+    def __init__(self, protocol: "QuizcastProtocol", handler: "Handler", *, keep_alive: bool) -> None:
         self.headers: Sequence[tuple[bytes, bytes]] = protocol.headers
-        self.body = body
-        self.handler = handler
+        self.body = b""
+        self.handler: Handler | None = handler
         self.left: Callable[[], None] | None = None  # called once when a stream's line is gone
         self.keep_alive = keep_alive
         self.disconnected = self.response_complete = False
@@ -53,9 +53,11 @@ class HotRequest:
     def reply(self, status: int, headers: Headers, body: bytes, *, close: bool = False) -> None:
         """Answer, and let the line go on with the next request; `close` ends it instead.
 
-        Does nothing when the client has gone.
+        Does nothing when the client has gone. Of what has become a stream it cuts the line.
         """
         protocol = self._protocol
+        if protocol.is_stream(self):
+            protocol.transport.abort()
         if self.response_complete or protocol.transport.is_closing():
             return
         close = close or not self.keep_alive
@@ -77,8 +79,8 @@ class HotRequest:
             return None
         protocol.transport.write(self._head(status, headers) + b"transfer-encoding: chunked\r\n\r\n")
         # It may last for hours: nothing is kept of what was asked.
-        self.headers, self.body, self.handler = (), b"", _over
-        protocol.streams(self)
+        self.headers, self.body, self.handler = (), b"", None
+        protocol.became_stream(self)
         return protocol.transport
 
     def _head(self, status: int, headers: Headers) -> bytes:
@@ -91,14 +93,10 @@ class HotRequest:
 Handler: TypeAlias = Callable[[HotRequest], None]
 
 
-def _over(_request: HotRequest) -> None:
-    """What is left to do for a request that has become a stream."""
-
-
 class HotApp(Protocol):
     """What the app has to have besides ASGI."""
 
-    def hot(self, method: bytes, url: bytes) -> Handler | None:
+    def hot_handler(self, method: bytes, url: bytes) -> Handler | None:
         """What serves a request, if it is to be served on the hot road."""
 
 
@@ -106,51 +104,62 @@ class QuizcastProtocol(HttpToolsProtocol):
     """uvicorn's, with the hot road and a limit to a request's head."""
 
     app: HotApp
-    _in_head = True
+    _in_head = False
     _head_size = 0
-    _handler: Handler | None = None  # of the hot request whose body is coming in
-    _body = b""
+    _coming: HotRequest | None = None  # whose body is not there yet
     _passing_over = False  # the rest of a body that was too large
     _stream: HotRequest | None = None
+
+    def on_message_begin(self) -> None:
+        """httptools calls this as a request begins."""
+        self._in_head, self._head_size = True, 0
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """httptools calls this with a header, or with one that comes behind a body: no proxy has looked at those."""
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """httptools calls this when a request's head is there."""
         self._in_head = False
-        if not self.parser.should_upgrade():
-            self._handler = self.app.hot(self.parser.get_method(), self.url)
-        if self._handler is None:
+        handler = self.app.hot_handler(self.parser.get_method(), self.url)
+        if handler is None:
             super().on_headers_complete()
-        elif self.expect_100_continue and self._idle:
+            return
+        # Of what is to be upgraded, which is never done here, the parser reads the head alone: the line ends with it.
+        keep_alive = self.parser.should_keep_alive() and not self.parser.should_upgrade()
+        self._coming = HotRequest(self, handler, keep_alive=keep_alive and self.parser.get_http_version() != "1.0")
+        if self.expect_100_continue and self._idle:
             self.transport.write(GO_ON)
 
     def on_body(self, body: bytes) -> None:
         """httptools calls this with a piece of a body."""
-        if self._handler is not None:
-            self._body += body
-            if len(self._body) > BODY_MAX:
+        if self._coming is not None:
+            self._coming.body += body
+            if len(self._coming.body) > HOT_BODY_MAX:
                 self._passing_over = True
-                self._hand_over(self._handler)
+                self._hand_over(self._coming)
         elif not self._passing_over:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """httptools calls this when a request is there with its body."""
-        if self._handler is not None:
-            self._hand_over(self._handler)
+        if self._coming is not None:
+            self._hand_over(self._coming)
         elif self._passing_over:
             self._passing_over = False
         else:
             super().on_message_complete()
 
-    def _hand_over(self, handler: Handler) -> None:
-        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-        request, idle = HotRequest(self, handler, self._body, keep_alive=keep_alive), self._idle
-        self._handler, self._body, self.cycle = None, b"", cast("Any", request)
-        if idle:
-            self._serve(request)
-        else:  # sent before the one ahead of it was answered: as uvicorn does with its own
+    def _hand_over(self, request: HotRequest) -> None:
+        waits = not self._idle
+        self._coming, self.cycle = None, cast("Any", request)
+        if waits:  # for the one ahead of it on the line to be answered, as uvicorn has its own wait
             self.flow.pause_reading()
             self.pipeline.appendleft((cast("Any", request), cast("Any", self.app)))
+        else:
+            self._serve(request)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """uvicorn calls this when it is the turn of a request that had to wait, or of one that is not hot."""
@@ -161,8 +170,9 @@ class QuizcastProtocol(HttpToolsProtocol):
 
     def _serve(self, request: HotRequest) -> None:
         try:
-            request.handler(request)
-        except Exception:  # a fault of ours; raised from here, the parser would take it for the client's
+            if request.handler is not None:
+                request.handler(request)
+        except Exception:  # the last resort: raised from here, the parser would take it for the client's fault
             log.exception("a hot request could not be served")
             request.reply(500, [], b"Internal Server Error", close=True)
 
@@ -170,19 +180,29 @@ class QuizcastProtocol(HttpToolsProtocol):
     def _idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
-    def streams(self, request: HotRequest) -> None:
+    def on_response_complete(self) -> None:
+        """Called when an answer is out. A phone's line idles for most of a game: keep nothing by it."""
+        super().on_response_complete()
+        # A body that is still coming in is uvicorn's to swallow, and needs the cycle for that.
+        if self.cycle is not None and self.cycle.response_complete and not self.cycle.more_body:
+            self.cycle = cast("Any", None)
+            if not self._in_head:  # of the next request
+                self._let_go()
+
+    def is_stream(self, request: HotRequest) -> bool:
+        """Whether it is this request that has become a stream."""
+        return self._stream is request
+
+    def became_stream(self, request: HotRequest) -> None:
         """A request has become a stream, which lasts as long as the line: what is sent behind it is passed over."""
-        self._stream = request
+        self._stream, self._coming = request, None
         self.pipeline.clear()
         self.flow.resume_reading()  # or nobody would notice that the client leaves
         self._let_go()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio calls this when the line is gone."""
-        super().connection_lost(exc)
-        stream, self._stream = self._stream, None
-        if stream is not None and stream.left is not None:
-            stream.left()
+    def _let_go(self) -> None:
+        # As before the first request. The scope is let go of, not cleared: the app may not have returned yet.
+        self.url, self.headers, self.scope = b"", [], cast("Any", {})
 
     def data_received(self, data: bytes) -> None:
         """asyncio calls this with what has come in."""
@@ -196,22 +216,19 @@ class QuizcastProtocol(HttpToolsProtocol):
                 self.transport.write(TOO_LARGE)
                 self.transport.close()
 
-    def on_message_begin(self) -> None:
-        """httptools calls this as a request begins."""
-        self._in_head, self._head_size = True, 0
-        super().on_message_begin()
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio calls this when the line is gone."""
+        super().connection_lost(exc)
+        stream, self._stream = self._stream, None
+        if stream is not None and stream.left is not None:
+            stream.left()
 
-    def on_response_complete(self) -> None:
-        """Called when an answer is out. A phone's line idles for most of a game: keep nothing by it."""
-        super().on_response_complete()
-        # A body that is still coming in is uvicorn's to swallow, and needs the cycle for that.
-        if self.cycle is not None and self.cycle.response_complete and not self.cycle.more_body:
-            self.cycle = cast("Any", None)
-            self._let_go()
-
-    def _let_go(self) -> None:
-        # As before the first request. The scope is let go of, not cleared: the app may not have returned yet.
-        self.headers, self.scope = [], cast("Any", {})
+    def shutdown(self) -> None:
+        """uvicorn calls this as it stops: what is idle is closed, the others are to be answered first."""
+        if self._coming is not None and self._idle:
+            self._coming.keep_alive = False
+        else:
+            super().shutdown()
 
 
 def chunk(frame: bytes) -> bytes:

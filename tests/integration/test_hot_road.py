@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 
 from quizcast.web.http import read_body
-from quizcast.web.protocol import BODY_MAX, END, Handler, HotRequest, QuizcastProtocol, chunk
+from quizcast.web.protocol import END, HOT_BODY_MAX, Handler, HotRequest, QuizcastProtocol, chunk
 from tests.integration.live_game import until
 
 OK, HEADERS = 202, [(b"content-type", b"text/plain")]
@@ -22,8 +22,8 @@ class Echo:
         self.waiting: list[HotRequest] = []
         self.fault: Exception | None = None
 
-    def hot(self, _method: bytes, url: bytes) -> Handler | None:
-        return self.take if url == b"/hot" else None
+    def hot_handler(self, _method: bytes, url: bytes) -> Handler | None:
+        return self.take if url.partition(b"?")[0] == b"/hot" else None
 
     def take(self, request: HotRequest) -> None:
         if self.fault is not None:
@@ -175,16 +175,16 @@ async def test_a_fault_of_ours_is_a_500_and_in_the_log(running: Running, caplog:
     assert "a hot request could not be served" in caplog.text
 
 
-@pytest.mark.parametrize("size", [BODY_MAX, BODY_MAX + 1, BODY_MAX * 40])
+@pytest.mark.parametrize("size", [HOT_BODY_MAX, HOT_BODY_MAX + 1, HOT_BODY_MAX * 40])
 async def test_of_a_body_that_is_too_large_enough_is_handed_over_to_tell(running: Running, size: int) -> None:
     line = await running.line()
-    line.send(post(b"x" * size)[:-1] if size > BODY_MAX + 1 else post(b"x" * size))
+    line.send(post(b"x" * size)[:-1] if size > HOT_BODY_MAX + 1 else post(b"x" * size))
     await running.waiting(1)
-    assert (len(running.app.waiting[0].body) > BODY_MAX) is (size > BODY_MAX)
-    assert len(running.app.waiting[0].body) <= max(BODY_MAX + 65_536, size)
+    assert (len(running.app.waiting[0].body) > HOT_BODY_MAX) is (size > HOT_BODY_MAX)
+    assert len(running.app.waiting[0].body) <= max(HOT_BODY_MAX + 65_536, size)
     running.app.reply()
     await line.reply()
-    if size > BODY_MAX + 1:
+    if size > HOT_BODY_MAX + 1:
         line.send(b"x")  # the end of it, to be passed over
     line.send(post(b"next"))
     await running.waiting(1)
@@ -286,7 +286,7 @@ async def test_a_stream_lasts_as_long_as_its_line_and_its_end_is_told_once(runni
 
 async def test_nothing_is_kept_of_what_a_stream_was_asked_with(running: Running) -> None:
     line = await running.line()
-    line.send(b"GET /hot HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n\r\n")
+    line.send(b"GET /hot?token=secret HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer secret\r\n\r\n")
     await running.waiting(1)
     request = running.app.waiting.pop()
     request.stream(200, HEADERS)
@@ -294,3 +294,65 @@ async def test_nothing_is_kept_of_what_a_stream_was_asked_with(running: Running)
     assert not request.headers
     assert not protocol.headers  # type: ignore[union-attr]
     assert not protocol.scope  # type: ignore[union-attr]
+    assert not protocol.url  # type: ignore[union-attr]
+
+
+async def test_a_reply_to_what_has_become_a_stream_cuts_the_line(running: Running) -> None:
+    line = await running.line()
+    line.send(b"GET /hot HTTP/1.1\r\nHost: x\r\n\r\n")
+    await running.waiting(1)
+    request = running.app.waiting.pop()
+    request.stream(200, HEADERS)
+    await line.reader.readuntil(b"\r\n\r\n")
+    request.reply(500, [], b"oops")
+    with contextlib.suppress(ConnectionResetError):
+        assert await line.ended()
+
+
+@pytest.mark.parametrize("path", ["/hot", "/other"])
+@pytest.mark.parametrize("cut", [10, -1])
+async def test_a_reply_leaves_the_next_request_alone_that_is_coming_in(running: Running, path: str, cut: int) -> None:
+    line = await running.line()
+    line.send(post(b"first"))
+    await running.waiting(1)
+    following = post(b"second", path, "X-Mark: here\r\n")
+    line.send(following[:cut])
+    await asyncio.sleep(0.05)
+    running.app.reply()
+    assert (await line.reply())[1] == b"first"
+    line.send(following[cut:])
+    if path == "/hot":
+        await running.waiting(1)
+        assert (b"x-mark", b"here") in running.app.waiting[0].headers
+        running.app.reply()
+    assert (await line.reply())[1] == (b"" if path == "/hot" else b"task:") + b"second"
+
+
+async def test_what_comes_behind_a_body_is_no_header(running: Running) -> None:
+    line = await running.line()
+    head = b"POST /hot HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer head\r\nTransfer-Encoding: chunked\r\n\r\n"
+    line.send(head + b"1\r\na\r\n0\r\nAuthorization: Bearer trailer\r\n\r\n")
+    await running.waiting(1)
+    assert dict(running.app.waiting[0].headers)[b"authorization"] == b"Bearer head"
+
+
+async def test_who_would_like_to_upgrade_is_served_as_they_are(running: Running) -> None:
+    line = await running.line()
+    line.send(b"GET /hot HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n")
+    await running.waiting(1)
+    running.app.reply()
+    assert (await line.reply())[0].startswith(b"http/1.1 202 ")
+    assert await line.ended()
+
+
+async def test_a_server_that_stops_waits_for_a_body_that_is_coming(running: Running) -> None:
+    line = await running.line()
+    line.send(post(b"last")[:-1])
+    await asyncio.sleep(0.05)
+    running.server.should_exit = True
+    await asyncio.sleep(0.3)
+    line.send(b"t")
+    await running.waiting(1)
+    running.app.reply()
+    assert (await line.reply())[1] == b"last"
+    assert await line.ended()

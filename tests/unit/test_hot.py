@@ -27,7 +27,7 @@ class Asked:
 
 def asked(road: HotRoad, method: bytes, url: bytes, origin: str = "") -> Any:
     request = Asked(origin)
-    handler = road.find(method, url)
+    handler = road.handler(method, url)
     assert handler is not None
     handler(request)  # type: ignore[arg-type]
     return request
@@ -39,6 +39,7 @@ def asked(road: HotRoad, method: bytes, url: bytes, origin: str = "") -> Any:
         (b"POST", b"/api/v1/games/g/answers"),
         (b"POST", b"/api/v1/games/g/answers?x=1"),
         (b"POST", b"/api/v1/games/%67/%61nswers"),
+        (b"POST", b"http://quiz.example.org/api/v1/games/g/answers"),
         (b"GET", b"/api/v1/games/g/events"),
         (b"GET", b"/api/v1/games/g/events?token=t&last_event_id=1-2"),
     ],
@@ -65,7 +66,7 @@ def test_answers_and_streams_go_by_it_and_say_when_there_are_no_services(method:
     ],
 )
 def test_everything_else_goes_by_the_router(method: bytes, url: bytes) -> None:
-    assert HotRoad(Settings(), lambda: None).find(method, url) is None
+    assert HotRoad(Settings(), lambda: None).handler(method, url) is None
 
 
 @pytest.mark.parametrize("origins", [(SITE,), ("*",), ()])
@@ -75,9 +76,5 @@ async def test_other_sites_pages_are_told_what_the_middleware_tells(origins: tup
     request = asked(HotRoad(settings, lambda: None), b"POST", b"/api/v1/games/g/answers", origin)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(App(settings)), base_url="http://quizcast") as http:
         reply = await http.get("/livez", headers={"origin": origin} if origin else {})
-    allowed = request.said[1].get(b"access-control-allow-origin", b"").decode()
-    assert (allowed in (origin, "*") and bool(allowed)) is ("access-control-allow-origin" in reply.headers)
-    if allowed:
-        exposed = request.said[1][b"access-control-expose-headers"].decode()
-        assert exposed == reply.headers["access-control-expose-headers"]
-        assert request.said[1][b"vary"] == b"Origin"
+    for name in ("access-control-allow-origin", "access-control-expose-headers", "vary"):
+        assert request.said[1].get(name.encode(), b"").decode() == reply.headers.get(name, "")

@@ -443,10 +443,13 @@ async def test_results_are_tried_again_when_they_cannot_be_read() -> None:
 
 
 @in_virtual_time
-async def test_results_of_a_big_hall_are_all_sent() -> None:
+async def test_in_a_big_hall_closed_gets_a_head_start_and_then_all_results_are_sent() -> None:
     log, _, hub = world(max_streams=5000)
     lines = [(await join(hub, person(f"p{number}")))[1] for number in range(2 * hub_module.SLICE + 10)]
     log.append(GAME, "closed", b'{"index":0}')
+    await settle()
+    assert not any(line.written[-1].startswith(b"event: result") for line in lines)
+    await asyncio.sleep(len(lines) / hub_module.AHEAD_PER_S)
     await settle()
     assert all(line.written[-1].startswith(b"event: result") for line in lines)
     await hub.stop()

@@ -118,6 +118,22 @@ async def test_a_lane_has_two_calls_under_way_and_groups_have_a_size() -> None:
     assert order == [f"p{number}" for number in range(95)]
 
 
+async def test_who_comes_as_both_calls_end_is_not_left_waiting() -> None:
+    submissions = FakeSubmissions()
+    submissions.gate = asyncio.Event()
+    intake, _, _ = intake_on(submissions)
+    told: list[Taken | QuizcastError] = []
+    for number in range(2):
+        intake.submit(answer(number), told.append)
+        await turns()
+    submissions.gate.set()
+    while len(told) < 2:  # noqa: ASYNC110 (the turn in which it happens is what matters)
+        await asyncio.sleep(0)
+    intake.submit(answer(2), told.append)
+    await turns(20)
+    assert told == [Taken(number, False) for number in range(3)]
+
+
 async def test_lanes_do_not_wait_for_each_other() -> None:
     submissions = FakeSubmissions()
     submissions.gate = asyncio.Event()
