@@ -391,7 +391,7 @@ class Hub:
         people = list(by_person)
         if len(people) >= AHEAD_FROM:  # or reading and writing them would take the cores that `closed` is carried by
             await asyncio.sleep(min(len(people) / AHEAD_PER_S, LAST_WORDS_S / 2))
-        while people and self._current(channel) and channel.last_closed() == closed:  # after that it is too late
+        while people and self._current(channel) and channel.is_latest(closed):  # after that it is too late
             try:
                 results = await self._views.results(closed, channel.game_id, people[:SLICE])
             except Unavailable:

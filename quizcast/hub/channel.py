@@ -91,6 +91,10 @@ class Channel:
                 return message if message.name == "closed" else None
         return None
 
+    def is_latest(self, message: Message) -> bool:
+        """Whether no other event of this name has come since."""
+        return next((one for one in reversed(self.recent) if one.name == message.name), None) == message
+
     @property
     def over(self) -> bool:
         """Whether the game has finished: nothing more will come."""

@@ -10,7 +10,7 @@ from quizcast.metrics import EVENTS
 from quizcast.wire.events import Drain, Heartbeat, Message, frame, frame_of
 
 FLEETING_EVERY_S = 0.25
-FLEETING_BUDGET = 2000  # frames a second that `lobby` and `progress` may cost a process; the crowd's rate gives way
+FLEETING_BUDGET = 1000  # frames a second that `lobby` and `progress` may cost a process; the crowd's rate gives way
 AGE_RETRY_MS = 1000
 
 

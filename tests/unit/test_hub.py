@@ -429,6 +429,28 @@ async def test_a_question_that_closes_while_somebody_is_at_the_door_brings_their
 
 
 @in_virtual_time
+async def test_a_host_who_goes_on_at_once_robs_nobody_of_their_result() -> None:
+    log, views, hub = world()
+    _, line = await join(hub, person("p1"))
+    log.append(GAME, "question")
+    views.away = True
+    log.append(GAME, "closed", b'{"index":0}')
+    await settle()
+    log.append(GAME, "question")
+    views.away = False
+    await asyncio.sleep(1)
+    assert line.names == ["snapshot", "question", "closed", "question", "result"]
+    views.away = True
+    log.append(GAME, "closed", b'{"index":1}')
+    await settle()
+    log.append(GAME, "closed", b'{"index":2}')
+    views.away = False
+    await asyncio.sleep(1)
+    assert line.names[5:] == ["closed", "closed", "result"]
+    await hub.stop()
+
+
+@in_virtual_time
 async def test_results_are_tried_again_when_they_cannot_be_read() -> None:
     log, views, hub = world()
     _, line = await join(hub, person("p1"))
