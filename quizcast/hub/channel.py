@@ -28,10 +28,11 @@ class Fleeting:
     def offer(self, message: Message) -> None:
         """Take a message in the place of the one before."""
         before = self._waiting.get(message.name)
-        if message.name == "lobby" and before is not None:
-            older, newer = _decode_lobby(before), _decode_lobby(message.data)
-            names = [*_names(older), *_names(newer)][-JOINED_MAX:]
-            self._waiting["lobby"] = _encode_lobby({**newer, "joined": names})
+        if message.name == "lobby":
+            newer = _decode_lobby(message.data)
+            names = [*(_names(_decode_lobby(before)) if before else ()), *_names(newer)]
+            # One message may have hundreds of names too: of all who joined in the same round trip.
+            self._waiting["lobby"] = _encode_lobby({**newer, "joined": names[-JOINED_MAX:]})
         else:
             self._waiting[message.name] = message.data
 

@@ -481,6 +481,18 @@ async def test_in_a_big_hall_closed_gets_a_head_start_and_then_all_results_are_s
 
 
 @in_virtual_time
+async def test_the_names_of_a_whole_hall_do_not_fit_into_one_lobby_event() -> None:
+    log, _, hub = world()
+    _, line = await join(hub)
+    log.publish(GAME, lobby(500, *(f"n{number}" for number in range(500))))
+    await asyncio.sleep(1)
+    (told,) = [json.loads(one.partition(b"data: ")[2]) for one in line.written if b"event: lobby" in one]
+    assert told["participants"] == 500
+    assert told["joined"] == [f"n{number}" for number in range(450, 500)]
+    await hub.stop()
+
+
+@in_virtual_time
 async def test_lobby_and_progress_come_at_most_four_times_a_second_and_no_name_is_lost() -> None:
     log, _, hub = world()
     lines = [(await join(hub))[1], (await join(hub, person("p0")))[1]]
