@@ -7,12 +7,11 @@ in `hubs.py`; and piece by piece what each thing costs Redis in `tolls.py`. `cap
 import contextlib
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from bench.backstage import Backstage
-from bench.contest import Contest, Contestant, Metric
+from bench.contest import Contestant, Metric
 from bench.fanout import OPEN_TIMEOUT_S, FanOut, Quizcast
 from bench.hubs import Hubs
 from bench.intake import answer_request
@@ -21,17 +20,6 @@ from bench.native import Reader, load
 from bench.questions import Questions
 from bench.sweep import CPU, P50, P99, SETTLE_S, WebSweep, opened
 from bench.tolls import Tolls
-
-
-def sweeps(stage: Backstage) -> Iterator[Contest[Any]]:
-    """All of them, in the order of the report."""
-    yield Streams(stage)
-    yield Games(stage)
-    yield Questions(stage)
-    yield Events(stage)
-    yield Processes(stage)
-    yield Hubs(stage)
-    yield Tolls(stage)
 
 
 class Streams(WebSweep):
@@ -279,3 +267,6 @@ def _cpu_s(processes: Sequence[Contestant]) -> float:
 
 def _until(at: float) -> None:
     time.sleep(max(0.0, at - time.monotonic()))
+
+
+SWEEPS = (Streams, Games, Questions, Events, Processes, Hubs, Tolls)  # in the order of the report

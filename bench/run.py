@@ -15,7 +15,7 @@ from bench.contest import Contest, Sample
 from bench.fanout import FanOut
 from bench.flush import Flush
 from bench.game import WholeGame
-from bench.growth import sweeps
+from bench.growth import SWEEPS
 from bench.intake import Intake
 from bench.machine import LOAD_CORE, describe, load, pin
 from bench.plots import draw
@@ -28,6 +28,7 @@ CONTESTS = ("fanout", "intake", "flush", "game", "growth", "promises")
 UNCOMPARED = ("game", "growth", "promises")  # they have no floors, and their figures are the machine's as much as ours
 ROUNDS = 5
 QUICK_ROUNDS = 2  # three minutes
+PARTS = tuple(sweep.name for sweep in SWEEPS)  # of growth, each by itself
 BUSY = 0.5  # processes that run besides the bench; above that, figures are noise
 
 
@@ -36,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure quizcast beside its peers.")
     parser.add_argument("--quick", action="store_true", help="compare with the last release's figures; writes nothing")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--only", nargs="+", metavar="CONTEST", choices=CONTESTS)
+    parser.add_argument("--only", nargs="+", metavar="CONTEST", choices=(*CONTESTS, *PARTS))
     parser.add_argument("--sizes", nargs="+", type=int, help="instead of the contest's own; use it with --only")
     parser.add_argument("--contestants", nargs="+", metavar="NAME")
     parser.add_argument("--out", type=Path, default=HERE, help="where results and figures are")
@@ -51,7 +52,7 @@ def main() -> None:
     promised = promises.measured(rounds) if "promises" in wanted else {}
     pin(LOAD_CORE)
     with tempfile.TemporaryDirectory() as folder, backstage(Path(folder)) as stage:
-        contests = [contest for contest in _contests(stage) if (contest.group or contest.name) in wanted]
+        contests = [contest for contest in _contests(stage) if {contest.group, contest.name} & {*wanted}]
         samples = list(_samples(contests, rounds, chosen))
     run = Run(machine=describe(), rounds=rounds, load=load(), samples=samples, promises=promised)
     if chosen.quick:
@@ -66,7 +67,7 @@ def _contests(stage: Backstage) -> Iterator[Contest[Any]]:
     yield FanOut(stage)
     yield Intake(stage)
     yield Flush(stage)
-    yield from sweeps(stage)
+    yield from (sweep(stage) for sweep in SWEEPS)
     yield WholeGame()
 
 
