@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from bench.growth import Games
-from bench.needs import SHOWN_A_SECOND, WATCHES_A_SECOND, Assumed, Measured, Plan, plan, reachable
+from bench.needs import READ_TIMES, SHOWN_A_SECOND, WATCHES_A_SECOND, Assumed, Measured, Plan, plan, reachable
 from bench.questions import Questions
 from bench.report import OURS, Run
 from bench.run import HERE
@@ -69,28 +69,27 @@ def _measured(run: Run) -> Measured:
         delivery_us=delivery_us,
         event_us=SMALL * (value("games", 1, "cpu_s") - delivery_us),
         message_us=value("hubs", many, "hub_us"),
-        reach_us=toll("telling a reach", "process_us"),
         answer_us=value("processes", 1, "answer_us"),
         close_us=value("questions", longest, "question_ms") * 1000 / people - 3 * delivery_us,
         score_us=toll("closing, per participant", "process_us"),
         confirm_us=toll("confirming a participant", "process_us"),
         confirm_game_us=toll(f"confirming a game of {SMALL}", "process_us")
         - SMALL * toll("confirming a participant", "process_us"),
-        watch_us=toll("sweeping a game", "process_us") + WATCHES_A_SECOND * toll("reading a deadline", "process_us"),
+        watch_us=WATCHES_A_SECOND * toll("asking for deadlines", "process_us"),
+        deadline_us=READ_TIMES * toll("reading a deadline", "process_us"),
         stream_kb=value("streams", streams[-1], "kb"),
         process_mb=value("games", 1, "base_mb"),
         stored_per_s=value("flush", sizes("flush")[-1], "per_s"),
         redis_event_us=toll("an event"),
         redis_hub_us=(value("hubs", many, "redis_us") - value("hubs", few, "redis_us")) / (many - few),
-        redis_reach_us=toll("telling a reach"),
         redis_line_us=value("hubs", many, "idle_us"),
         redis_answer_us=toll("an answer, 100 at once"),
         redis_answer_apart_us=toll("an answer, each of another game"),
         redis_close_us=toll("closing, per participant") + toll("a result"),
         redis_confirm_us=toll("confirming a participant"),
-        # Of a game of 20 by itself most is the write to disk, which many processes' calls share; a sweep has none.
-        redis_confirm_game_us=toll("sweeping a game"),
-        redis_watch_us=toll("sweeping a game") + WATCHES_A_SECOND * toll("reading a deadline"),
+        redis_confirm_game_us=toll(f"confirming a game of {SMALL}") - SMALL * toll("confirming a participant"),
+        redis_watch_us=WATCHES_A_SECOND * toll("asking for deadlines"),
+        redis_deadline_us=READ_TIMES * toll("reading a deadline"),
         redis_kb=value("questions", longest, "redis_kb") / people / longest,
     )
 
@@ -157,10 +156,7 @@ def _rows(now: Sequence[Plan], busy: float, *, single: bool) -> Iterator[tuple[s
     yield "web processes, and what asks for so many", [f"{one.web:,} ({one.web_because})" for one in now]
     yield "workers (cores)", [_few(one.workers) for one in now]
     yield "Redis (cores)", [_few(one.redis) for one in now]
-    yield (
-        "of these to confirm who is here, and to tell the reach",
-        [f"{_few(one.redis_presence)}, {_few(one.redis_reach)}" for one in now],
-    )
+    yield "of these to confirm who is here", [_few(one.redis_presence) for one in now]
     if single:
         yield "Redis shards: a game has one", ["1" if one.redis <= 1 else "**1, too few**" for one in now]
         yield "everybody's answers keep Redis busy for", [f"{one.answers_s:.2g} s" for one in now]
@@ -169,18 +165,15 @@ def _rows(now: Sequence[Plan], busy: float, *, single: bool) -> Iterator[tuple[s
         yield "closing a question takes", [f"{one.close_s:.2g} s" for one in now]
     else:
         yield "Redis shards", [f"{one.shards:,}" for one in now]
+        yield "of these for the watch over deadlines", [_few(one.redis_watch) for one in now]
         yield "the watch over deadlines, of each web process", [_bad(one.watch_share, busy) for one in now]
-        yield "the watch over deadlines, of Redis (cores, on top)", [_few(one.redis_watch) for one in now]
     yield "Postgres (cores)", [_few(one.postgres) for one in now]
     yield "nginx (cores)", [_few(one.proxy) for one in now]
     if single:
         yield "network, an event within the budget (Gbit/s)", [_few(one.burst_gbit) for one in now]
     yield "network, average of play (Mbit/s)", [_few(one.traffic_mbit) for one in now]
     yield "memory in use (GB)", [_few(one.gb) for one in now]
-    yield (
-        f"machines{'' if single else ', without the watch'}: vCPU / GB",
-        [f"{one.vcpus:,} / {one.machine_gb:,}" for one in now],
-    )
+    yield "machines: vCPU / GB", [f"{one.vcpus:,} / {one.machine_gb:,}" for one in now]
     yield "**a month**", [f"**${one.usd:,.0f}**" for one in now]
 
 

@@ -11,7 +11,8 @@ import msgspec
 
 MILLION = 1e6
 CONFIRM_EVERY_S = 4.0  # as in live/presence.py
-WATCHES_A_SECOND = 4  # as in conductor.py, where each game is swept once a second besides
+WATCHES_A_SECOND = 4  # as in conductor.py
+READ_TIMES = 2  # that a deadline is near when a process asks, as there
 HEARTBEAT_S = 15.0  # the default of QUIZCAST_HEARTBEAT_S
 SHOWN_A_SECOND, SHOWN_BUDGET = (
     4.0,
@@ -27,35 +28,32 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     delivery_us: float
     event_us: float  # for a process that hears it, without its deliveries; what follows is in it
     message_us: float  # to hear a message, kept or fleeting, and hand it to a few streams
-    reach_us: float  # to tell how long it took
     answer_us: float
     close_us: float  # per participant, with the result, in whichever process has the stream
     score_us: float  # per participant, in the one process that closes the question
     confirm_us: float  # per participant
     confirm_game_us: float  # for each game that a process has streams of, on top
-    watch_us: float  # per open game of the whole installation and second, in every process
+    watch_us: float  # per second, in every process: to ask which deadlines are near
+    deadline_us: float  # for each question that is asked anywhere, in every process
     stream_kb: float
     process_mb: float
     stored_per_s: float  # rows of one worker
     redis_event_us: float
     redis_hub_us: float  # per event, for each process that hears it
-    redis_reach_us: float  # likewise
     redis_line_us: float  # per second, for each process that listens while nothing happens
     redis_answer_us: float  # in groups, to one game
     redis_answer_apart_us: float  # in groups, each to another game
     redis_close_us: float  # per participant, with the results
     redis_confirm_us: float  # per participant
     redis_confirm_game_us: float  # for each game that a process has streams of, on top
-    redis_watch_us: float  # per process, open game of the whole installation and second
+    redis_watch_us: float  # per process and second
+    redis_deadline_us: float  # per process and question that is asked anywhere
     redis_kb: float  # per participant and question
 
     def tuned(self) -> "Measured":
         """After the changes that docs/capacity.md proposes: what they do away with costs nothing here."""
         return msgspec.structs.replace(
-            self,
-            event_us=self.event_us - self.reach_us,
-            **dict.fromkeys(("reach_us", "confirm_us", "confirm_game_us", "watch_us"), 0.0),
-            **dict.fromkeys(("redis_reach_us", "redis_confirm_us", "redis_confirm_game_us", "redis_watch_us"), 0.0),
+            self, confirm_us=0.0, confirm_game_us=0.0, redis_confirm_us=0.0, redis_confirm_game_us=0.0
         )
 
 
@@ -65,7 +63,6 @@ class Assumed(msgspec.Struct, frozen=True, kw_only=True):
     busy: float = 0.5  # of a core, at the busiest moment: the other half is for a lost machine and for noise
     push_ms: float = 50.0  # p99 from an event's stamp to the last phone, as the README promises for 1,000
     question_s: float = 30.0  # from one question of a game to the next
-    open_share: float = 0.67  # of that time a question is open
     questions: int = 20  # per game
     events: float = 3.0  # to everybody, per question: question, closed, leaderboard
     answer_s: float = 5.0  # in which a hall answers
@@ -94,7 +91,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     workers: float
     redis: float
     redis_presence: float  # of these
-    redis_reach: float  # likewise
     shards: int
     postgres: float
     proxy: float
@@ -104,10 +100,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     burst_gbit: float  # when an event to everybody goes out within the budget
     traffic_mbit: float  # on average while playing
     usd: float
-    watch_share: float  # of each web process, as the watch over deadlines is now
-    redis_watch: float  # cores, likewise
+    watch_share: float  # of each web process, for the watch over deadlines
+    redis_watch: float  # of Redis's cores, likewise
     progress_share: float  # of each web process, to hear of every group of answers to a single game
-    redis_progress: float  # cores, likewise
+    redis_progress: float  # cores, on top
     answers_s: float  # that Redis needs for everybody's answers to one question of one game
     close_s: float  # that closing a question of one game takes
 
@@ -131,7 +127,8 @@ def plan(measured: Measured, assumed: Assumed, participants: int, game_size: int
     events = games * assumed.events / assumed.question_s
     confirms = participants / CONFIRM_EVERY_S
     closes = participants / assumed.question_s
-    open_games = games * assumed.open_share
+    asked = games / assumed.question_s
+    watch_us = measured.watch_us + asked * measured.deadline_us
     web, because = 1, "one is enough"
     while True:  # more processes hear each game, which costs more: until it is enough
         hearing = 1.0 if assumed.together and not single else heard(game_size, web)
@@ -148,6 +145,7 @@ def plan(measured: Measured, assumed: Assumed, participants: int, game_size: int
             + closes * measured.close_us
             + confirms * measured.confirm_us
             + games * hearing / CONFIRM_EVERY_S * measured.confirm_game_us
+            + web * watch_us
             + (0.0 if single else progress * hearing * measured.message_us)
         ) / MILLION
         needs = {
@@ -160,7 +158,7 @@ def plan(measured: Measured, assumed: Assumed, participants: int, game_size: int
             break
         web, because = max(web + 1, min(math.ceil(needs[most]), web * 2)), most  # by steps: a leap may be too wide
     presence = confirms * measured.redis_confirm_us + games * hearing / CONFIRM_EVERY_S * measured.redis_confirm_game_us
-    reach = events * hearing * measured.redis_reach_us
+    watch = web * (measured.redis_watch_us + asked * measured.redis_deadline_us)
     redis = (
         events * (measured.redis_event_us + hearing * measured.redis_hub_us)
         + answers * (measured.redis_answer_us if single else measured.redis_answer_apart_us)
@@ -168,7 +166,7 @@ def plan(measured: Measured, assumed: Assumed, participants: int, game_size: int
         + web * measured.redis_line_us
         + (0.0 if single else progress * hearing * measured.redis_hub_us)
         + presence
-        + reach
+        + watch
     ) / MILLION
     workers = participants / assumed.question_s / measured.stored_per_s / assumed.busy
     proxy = (deliveries + answers) * assumed.proxy_us / MILLION / assumed.busy
@@ -191,7 +189,6 @@ def plan(measured: Measured, assumed: Assumed, participants: int, game_size: int
         workers=workers,
         redis=redis / assumed.busy,
         redis_presence=presence / MILLION / assumed.busy,
-        redis_reach=reach / MILLION / assumed.busy,
         shards=1 if single else math.ceil(redis / assumed.busy),
         postgres=workers * assumed.postgres_share,
         proxy=proxy,
@@ -201,8 +198,8 @@ def plan(measured: Measured, assumed: Assumed, participants: int, game_size: int
         burst_gbit=participants * assumed.event_bytes * 8 / (assumed.push_ms * MILLION) if single else 0.0,
         traffic_mbit=traffic_mbit,
         usd=vcpus * assumed.usd_vcpu + machine_gb * assumed.usd_gb + traffic_tb * assumed.usd_traffic_tb,
-        watch_share=open_games * measured.watch_us / MILLION,
-        redis_watch=open_games * web * measured.redis_watch_us / MILLION,
+        watch_share=watch_us / MILLION,
+        redis_watch=watch / MILLION / assumed.busy,
         progress_share=progress * measured.message_us / MILLION if single else 0.0,
         redis_progress=progress * web * measured.redis_hub_us / MILLION if single else 0.0,
         answers_s=game_size * measured.redis_answer_us / MILLION,

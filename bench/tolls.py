@@ -12,7 +12,7 @@ from bench.backstage import QUIZ, Backstage, join, redis_s
 from bench.contest import Contestant, Metric
 from bench.fanout import leaderboard
 from bench.sweep import Sweep
-from quizcast.conductor import Conductor
+from quizcast.conductor import NEAR_S, Conductor
 from quizcast.domain.game import Close, CloseReason
 from quizcast.live.games import Games
 from quizcast.live.presence import Presence
@@ -135,21 +135,28 @@ async def _confirm_small(place: Place) -> int:
     return 10 * len(place.small)
 
 
-async def _sweep(place: Place) -> int:
-    for _ in range(10):
-        for game_id in place.small:
-            await place.presence.sweep(game_id)
-    return 10 * len(place.small)
-
-
-async def _deadlines(place: Place) -> int:
-    games = {f"{number:025d}": time.time() * 2000 for number in range(DEADLINES)}
+async def _deadlines(place: Place, in_s: float) -> int:
+    games = {f"{number:025d}": (time.time() + in_s) * 1000 for number in range(DEADLINES)}
     await place.live.client.zadd(place.live.keys.due(0), games)
     return DEADLINES
 
 
-async def _watch(place: Place) -> int:
-    return sum([len(await place.games.due()) for _ in range(40)])
+async def _far(place: Place) -> int:
+    return await _deadlines(place, 3600)
+
+
+async def _near(place: Place) -> int:
+    return await _deadlines(place, 0)
+
+
+async def _ask(place: Place) -> int:
+    for _ in range(1000):
+        await place.games.due(NEAR_S)
+    return 1000
+
+
+async def _read(place: Place) -> int:
+    return sum([len(await place.games.due(NEAR_S)) for _ in range(40)])
 
 
 async def _tell_reach(place: Place) -> int:
@@ -206,8 +213,8 @@ class Tolls(Sweep[Toll]):
         Toll("an event", _event),
         Toll("confirming a participant", _confirm, _arrive),
         Toll(f"confirming a game of {SMALL}", _confirm_small, _arrive_small),
-        Toll("sweeping a game", _sweep),
-        Toll("reading a deadline", _watch, _deadlines),
+        Toll("asking for deadlines", _ask, _far),
+        Toll("reading a deadline", _read, _near),
         Toll("telling a reach", _tell_reach),
         Toll("reading a process's reach", _read_reach, _tell_reach),
     )

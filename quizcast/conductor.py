@@ -2,11 +2,10 @@
 
 Two hosts' devices and every web process may act on one game at the same moment: saving is compare-and-set, and who
 loses the race loads again, whereupon the step is usually a no-op. No game hangs on one process: each of them watches
-the deadlines of all games.
+the deadlines of all games, and those that have a game's people are only the first to act on it.
 """
 
 import asyncio
-import contextlib
 import logging
 import random
 import time
@@ -17,6 +16,7 @@ from msgspec import UNSET
 
 from quizcast.domain import scoring
 from quizcast.domain.game import (
+    LEAD_MS,
     Close,
     Closed,
     CloseReason,
@@ -24,10 +24,12 @@ from quizcast.domain.game import (
     Fact,
     Finished,
     Game,
+    GameOptions,
     LeaderboardShown,
     Open,
     Opened,
     Phase,
+    lead_ms,
     step,
 )
 from quizcast.domain.nickname import clean_nickname, skeleton
@@ -44,7 +46,8 @@ from quizcast.wire.rows import OpeningRow, PhaseRow, Row
 
 RACES_MAX = 8  # times that others may be quicker before something is wrong
 WATCH_EVERY_S = 0.25
-SWEEP_EVERY_S = 1.0
+NEAR_S = 2 * WATCH_EVERY_S  # deadlines that are read: each of them twice, so that a slow reading misses none
+ORPHANED_S = 0.5  # overdue, and none of the processes that have the game's people has closed it: now anybody may
 SPREAD_S = 0.02  # between the processes' attempts at one deadline, so that mostly the first does the work
 TOP = 10  # places in `finished`, and in `leaderboard` unless the host asks for more
 PEOPLE_FRESH_S = 1.0
@@ -73,6 +76,7 @@ class Conductor:
         self._process = new_id()
         self._closing: set[tuple[str, int]] = set()
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
+        self._slow: set[str] = set()  # games of which we told a reach that makes the lead longer
         self._tasks: set[asyncio.Task[None]] = set()
         self._ranked: dict[str, tuple[float, list[Ranked]]] = {}
         self._pins: dict[str, tuple[float, str]] = {}
@@ -222,39 +226,54 @@ class Conductor:
         await self._games.remove(game_id, participant_id, skeleton(person.nickname), ban=ban)
         self._ring(game_id)
         self._ranked.pop(game_id, None)
+        self.everybody_answered(game_id)  # perhaps: they may have been the last to be waited for
 
     # ── time ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def watch(self, presence: Presence) -> None:
-        """Close every question at its deadline, and when the last to be waited for has gone. Runs until cancelled."""
-        loop = asyncio.get_running_loop()
-        swept_at, blind = 0.0, False
+        """Close every question at its deadline. Runs until cancelled.
+
+        Deadlines of games that have nobody here are left to the processes that have, as long as one of them acts:
+        otherwise each process would load each game at each deadline.
+        """
+        blind = False
         while True:
             try:
-                due = await self._games.due()
+                for game_id, in_s in await self._games.due(NEAR_S):
+                    ours = presence.has(game_id) or in_s < -ORPHANED_S
+                    if ours and game_id not in self._deadlines:
+                        self._close_in(game_id, max(0.0, in_s))
                 blind = False
-                for game_id, in_s in due:
-                    if in_s < WATCH_EVERY_S * 2 and game_id not in self._deadlines:
-                        delay_s = max(0.0, in_s) + 0.002 + SPREAD_S * random.random()
-                        self._deadlines[game_id] = loop.call_later(delay_s, self._at_deadline, game_id)
-                if loop.time() - swept_at >= SWEEP_EVERY_S:
-                    swept_at = loop.time()
-                    for game_id, _ in due:
-                        if await presence.sweep(game_id):
-                            self.everybody_answered(game_id)
             except QuizcastError as error:
                 if not blind:  # an outage is one line in the log, and not four a second
                     log.warning("the deadlines cannot be read: %s", error.code)
                 blind = True
             await asyncio.sleep(WATCH_EVERY_S)
 
+    def _close_in(self, game_id: str, in_s: float) -> None:
+        delay_s = in_s + 0.002 + SPREAD_S * random.random()
+        self._deadlines[game_id] = asyncio.get_running_loop().call_later(delay_s, self._at_deadline, game_id)
+
     def reached(self, game_id: str, reach_ms: int) -> None:
-        """An event has gone out to all streams of this process, so long after its stamp: the next lead goes by it."""
+        """An event has gone out to all streams of this process, so long after its stamp: the next lead goes by it.
+
+        Told only where it makes the lead longer, and once more when it does so no longer.
+        """
+        if lead_ms(GameOptions(), reach_ms) > LEAD_MS:
+            if len(self._slow) > 1000:
+                self._slow.clear()  # most of them are over, and what was told of the others is soon forgotten
+            self._slow.add(game_id)
+        elif game_id in self._slow:
+            self._slow.remove(game_id)
+        else:
+            return
         self._spawn(self._tell_reach(game_id, reach_ms))
 
     async def _tell_reach(self, game_id: str, reach_ms: int) -> None:
-        with contextlib.suppress(QuizcastError):  # the lead is then as before
+        try:
             await self._games.tell_reach(game_id, self._process, reach_ms)
+        except QuizcastError:  # the lead is then as before
+            self._slow.add(game_id)  # and the next event's reach is told, whatever it is
 
     def everybody_answered(self, game_id: str, question: int | None = None) -> None:
         """Nobody is waited for any more: close the question soon, if the host wants that."""

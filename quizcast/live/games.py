@@ -305,12 +305,13 @@ class Games:
         raw = await self._live.do("person", self._live.client.hget(self._keys.people(game_id), participant_id))
         return _person(raw) if raw else None
 
-    async def due(self) -> list[tuple[str, float]]:
-        """Games with an open question, each with the seconds until it has to be closed (negative: overdue)."""
+    async def due(self, within_s: float) -> list[tuple[str, float]]:
+        """Games whose question has to be closed within so many seconds, each with how many (negative: overdue)."""
+        until = self._live.now() + within_s * 1000  # a clock that is wrong was set right by the reading before
         async with self._live.client.pipeline(transaction=False) as pipe:
             pipe.time()
             for shard in range(self._keys.shards):
-                pipe.zrange(self._keys.due(shard), 0, -1, withscores=True)
+                pipe.zrangebyscore(self._keys.due(shard), "-inf", until, withscores=True)
             (seconds, micros), *shards = await self._live.do("due", pipe.execute())
         now = seconds * 1000 + micros / 1000
         self._live.set_clock(now)

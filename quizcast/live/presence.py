@@ -1,12 +1,17 @@
 """Who is connected, as one process knows it, reported to Redis in batches; floor 5.
 
 Arrivals and departures of a fifth of a second travel together, and everybody who is here is confirmed well before
-their entry expires. A process that dies confirms nobody any more, so its people count as gone a little later.
+their entry expires. Each report drops those of its game who have been silent too long: so who loses somebody reports
+that game once more when that is believed, and the people of a process that died are found gone by the next
+confirmation of others. Nobody looks after games of which they have nobody; their questions end at the deadline.
 """
 
 import asyncio
+import heapq
+import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import NamedTuple
 
 from quizcast.errors import RedisUnavailable
 from quizcast.live.redis import Live
@@ -16,17 +21,34 @@ CONFIRM_EVERY_S = 4.0  # under GONE_MS: one process may learn of a dead line whe
 HERE_MS = 10_000  # two and a half confirmations
 GONE_MS = 5_000  # a phone that changes its antenna, or a browser told to reconnect, is back by then
 CHUNK = 1000  # participants per script call
+TRIP = 300  # arguments per round trip, ten games of 20: half a ms of this process, a ms of Redis, and events wait
+CALL = 10  # arguments of a call besides its participants
+
+
+class _Report(NamedTuple):
+    """Who of a game is here, and who has gone."""
+
+    game_id: str
+    here: list[str]
+    gone: list[str]
 
 
 class Presence:
     """Counts this process's streams per participant; `run` reports them until cancelled."""
 
     def __init__(self, live: Live, all_answered: Callable[[str], None]) -> None:
+        """`all_answered` is told of each game where nobody is waited for any more, because of whom it lost."""
         self._live = live
         self._all_answered = all_answered
         self._streams: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._came: defaultdict[str, set[str]] = defaultdict(set)
         self._left: defaultdict[str, set[str]] = defaultdict(set)
+        self._seen: set[str] = set()
+        self._again: list[tuple[float, str]] = []  # a heap: when (monotonic) to report which game once more
+
+    def has(self, game_id: str) -> bool:
+        """Whether a participant of the game has a stream in this process."""
+        return game_id in self._streams
 
     def arrived(self, game_id: str, participant_id: str) -> None:
         """A stream of theirs has opened, or they asked for the state."""
@@ -48,6 +70,7 @@ class Presence:
     def seen(self, game_id: str, participant_id: str) -> None:
         """They spoke without holding a stream: here for as long as one confirmation lasts."""
         self._came[game_id].add(participant_id)
+        self._seen.add(game_id)
 
     async def run(self) -> None:
         """Report until cancelled. While Redis is away nothing is lost: the next round confirms everybody."""
@@ -64,41 +87,71 @@ class Presence:
                 confirmed_at = -CONFIRM_EVERY_S
 
     async def report(self, *, everybody: bool = False) -> None:
-        """Send what changed; with `everybody`, confirm all who are here as well."""
+        """Send what changed, and what has run out since; with `everybody`, confirm all who are here as well."""
         came, self._came = self._came, defaultdict(set)
         left, self._left = self._left, defaultdict(set)
+        seen, self._seen = self._seen, set()
         if everybody:
             for game_id, streams in self._streams.items():
                 came[game_id].update(streams)
-        for game_id in {*came, *left}:
-            if await self._tell(game_id, list(came.get(game_id, ())), list(left.get(game_id, ()))):
-                self._all_answered(game_id)
+        games = {*came, *left, *self._due_again()}
+        try:
+            complete = await self._tell(
+                _Report(game_id, list(came.get(game_id, ())), list(left.get(game_id, ()))) for game_id in games
+            )
+        except RedisUnavailable:
+            # What was not told runs out by itself; games that have streams here are confirmed soon in any case.
+            self._once_more([game_id for game_id in games if not self.has(game_id)], HERE_MS)
+            raise
+        self._once_more([game_id for game_id, people in left.items() if people], GONE_MS)
+        self._once_more(seen, HERE_MS)
+        for game_id in complete:
+            self._all_answered(game_id)
 
-    async def sweep(self, game_id: str) -> bool:
-        """Drop those who have been silent too long; True when nobody is waited for any more."""
-        return await self._tell(game_id, [], [])
+    def _once_more(self, games: Collection[str], after_ms: float) -> None:
+        at = time.monotonic() + after_ms / 1000
+        for game_id in games:
+            heapq.heappush(self._again, (at, game_id))
 
-    async def _tell(self, game_id: str, here: list[str], gone: list[str]) -> bool:
-        keys = self._live.keys
-        complete = 0
-        for first in range(0, max(len(here), len(gone), 1), CHUNK):
-            some = here[first : first + CHUNK]
-            complete = await self._live.script(
+    def _due_again(self) -> Iterator[str]:
+        while self._again and self._again[0][0] <= time.monotonic():
+            yield heapq.heappop(self._again)[1]
+
+    async def _tell(self, reports: Iterable[_Report]) -> list[str]:
+        """A report for each game; returns those games in which nobody is waited for any more."""
+        keys, ttl_s = self._live.keys, self._live.settings.game_ttl_s
+        complete = dict[str, int]()
+        for some in _round_trips(reports):
+            flags = await self._live.scripts(
                 "presence",
                 [
-                    keys.game(game_id),
-                    keys.people(game_id),
-                    keys.here(game_id),
-                    keys.waiting(game_id),
-                    keys.done(game_id),
-                ],
-                [
-                    HERE_MS,
-                    GONE_MS,
-                    self._live.settings.game_ttl_s,
-                    len(some),
-                    *some,
-                    *gone[first : first + CHUNK],
+                    (
+                        [
+                            keys.game(game_id),
+                            keys.people(game_id),
+                            keys.here(game_id),
+                            keys.waiting(game_id),
+                            keys.done(game_id),
+                        ],
+                        [HERE_MS, GONE_MS, ttl_s, len(here), *here, *gone],
+                    )
+                    for game_id, here, gone in some
                 ],
             )
-        return bool(complete)
+            # Of a game in pieces only the last one's word counts.
+            complete.update(zip((one.game_id for one in some), flags, strict=True))
+        return [game_id for game_id, flag in complete.items() if flag]
+
+
+def _round_trips(reports: Iterable[_Report]) -> Iterator[list[_Report]]:
+    batch, size = list[_Report](), 0
+    for game_id, here, gone in reports:
+        for first in range(0, max(len(here), len(gone), 1), CHUNK):
+            report = _Report(game_id, here[first : first + CHUNK], gone[first : first + CHUNK])
+            batch.append(report)
+            size += CALL + len(report.here) + len(report.gone)
+            if size >= TRIP:
+                yield batch
+                batch, size = [], 0
+    if batch:
+        yield batch

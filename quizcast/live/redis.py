@@ -96,7 +96,7 @@ class Keys:
         return self._of(game_id, "done")
 
     def reach(self, game_id: str) -> str:
-        """Hash: process → ms from the stamp of its latest kept event to the last of its streams. Lives for minutes."""
+        """Hash: process → ms from an event's stamp to the last of its streams, if that is long. Lives for minutes."""
         return self._of(game_id, "reach")
 
     def channel(self, game_id: str) -> str:
@@ -139,13 +139,33 @@ class Live:
         return await self.do(name, self._run(name, keys, args))
 
     async def _run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        try:
+            return await self.client.evalsha(await self._digest(name), len(keys), *keys, *args)
+        except NoScriptError:  # the server was restarted or failed over
+            return await self.client.eval(self._sources[name], len(keys), *keys, *args)
+
+    async def scripts(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        """Run a script once for each (keys, args), all in one round trip. Raises as `script` does."""
+        return list(await self.do(name, self._run_all(name, calls)))
+
+    async def _run_all(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> Any:
+        digest = await self._digest(name)
+        async with self.client.pipeline(transaction=False) as pipe:
+            for keys, args in calls:
+                pipe.evalsha(digest, len(keys), *keys, *args)
+            replies = await pipe.execute(raise_on_error=False)
+        if any(isinstance(reply, NoScriptError) for reply in replies):
+            return [await self._run(name, keys, args) for keys, args in calls]
+        for reply in replies:
+            if isinstance(reply, RedisError):
+                raise reply
+        return replies
+
+    async def _digest(self, name: str) -> str:
         digest = self._hashes.get(name)
         if digest is None:
             digest = self._hashes[name] = await self.client.script_load(self._sources[name])
-        try:
-            return await self.client.evalsha(digest, len(keys), *keys, *args)
-        except NoScriptError:  # the server was restarted or failed over
-            return await self.client.eval(self._sources[name], len(keys), *keys, *args)
+        return digest
 
     async def do(self, name: str, command: Awaitable[Any] | Any) -> Any:
         """Await one command or pipeline, timed under `name`. Raises `RedisUnavailable`."""

@@ -21,6 +21,7 @@ from quizcast.errors import (
     PinUnknown,
     QuestionNotOpen,
     QuizcastError,
+    RedisUnavailable,
 )
 from quizcast.intake import Intake
 from quizcast.live.games import Games
@@ -54,15 +55,22 @@ class Process:
             ring=lambda _: None,
             complete=self.conductor.everybody_answered,
         )
-        self._watch: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
 
     def watch(self) -> None:
-        self._watch = asyncio.create_task(self.conductor.watch(self.presence))
+        self._background.append(asyncio.create_task(self.conductor.watch(self.presence)))
+
+    def report(self) -> None:
+        self._background.append(asyncio.create_task(self.presence.run()))
+
+    async def die(self) -> None:
+        """Nobody is told anything."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
 
     async def stop(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+        await self.die()
         await self.conductor.stop()
         await self.live.close()
 
@@ -184,7 +192,7 @@ async def short_question(process: Process, game: Game, time_limit_ms: int = 300)
     return await process.conductor.command(game.id, Open(time_limit_ms=time_limit_ms))
 
 
-async def test_deadlines_are_met_by_any_process_and_every_question_closes_once(processes: Sequence[Process]) -> None:
+async def test_deadlines_are_met_and_every_question_closes_once(processes: Sequence[Process]) -> None:
     one, two = processes
     one.watch()
     two.watch()
@@ -192,7 +200,8 @@ async def test_deadlines_are_met_by_any_process_and_every_question_closes_once(p
     late = []
     for number, game in enumerate(games):
         await one.join(game, "Ada")
-        await short_question(processes[number % 2], game, 200 + 150 * number)
+        processes[number % 2].presence.arrived(game.id, "p-Ada")
+        await short_question(one, game, 200 + 150 * number)
     for game in games:
         (told,) = await one.closed(game)
         opened = (await one.games.load(game.id)).game
@@ -203,6 +212,80 @@ async def test_deadlines_are_met_by_any_process_and_every_question_closes_once(p
     for game in games:
         assert len(await one.closed(game)) == 1
         assert await one.live.client.zscore(one.live.keys.due(one.live.keys.shard_of(game.id)), game.id) is None
+
+
+async def test_a_question_whose_people_all_were_in_a_process_that_died_is_closed_by_another(
+    processes: Sequence[Process],
+) -> None:
+    dead, alive = processes
+    for process in processes:
+        process.watch()
+        process.report()
+    game = await new_game(dead.live)
+    await dead.join(game, "Ada", "Bob")
+    dead.presence.arrived(game.id, "p-Ada")
+    dead.presence.arrived(game.id, "p-Bob")
+    await short_question(dead, game, 600)
+    await dead.answer(game, 0, {"Ada": 1})
+    await dead.die()
+    (told,) = await alive.closed(game)
+    assert told["reason"] == "time"
+    assert told["server_now_at"] - (await alive.games.load(game.id)).game.accepts_until < 1500
+
+
+async def test_a_deadline_is_left_to_the_process_that_has_the_people(
+    processes: Sequence[Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, stranger = processes
+    games = [await new_game(home.live) for _ in range(4)]
+    touched: list[str] = []
+    monkeypatch.setattr(stranger.conductor, "_at_deadline", touched.append)
+    for process in processes:
+        process.watch()
+    for game in games:
+        home.presence.arrived(game.id, "p-Ada")
+        await short_question(home, game, 700)
+    for game in games:
+        await home.closed(game)
+    await asyncio.sleep(0.3)
+    assert touched == []
+
+
+async def test_when_the_last_to_be_waited_for_has_left_the_question_closes(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when nobody of the game has a stream any more."""
+    monkeypatch.setattr("quizcast.live.presence.GONE_MS", 300)
+    process.report()
+    game = await new_game(process.live)
+    await process.join(game, "Ada", "Bob")
+    process.presence.arrived(game.id, "p-Bob")
+    await short_question(process, game, 60_000)
+    await process.answer(game, 0, {"Ada": 1})
+    process.presence.left(game.id, "p-Bob")
+    (told,) = await process.closed(game)
+    assert told["reason"] == "all_answered"
+
+
+async def test_the_people_of_a_process_that_died_are_not_waited_for_while_others_play_on(
+    processes: Sequence[Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quizcast.live.presence.HERE_MS", 600)
+    monkeypatch.setattr("quizcast.live.presence.CONFIRM_EVERY_S", 0.2)
+    dead, alive = processes
+    for process in processes:
+        process.report()
+    game = await new_game(dead.live)
+    await dead.join(game, "Ada", "Bob")
+    alive.presence.arrived(game.id, "p-Ada")
+    dead.presence.arrived(game.id, "p-Bob")
+    await short_question(dead, game, 60_000)
+    await alive.answer(game, 0, {"Ada": 1})
+    await asyncio.sleep(1)
+    assert (await alive.games.load(game.id)).game.phase is Phase.QUESTION
+    await dead.die()
+    (told,) = await alive.closed(game)
+    assert told["reason"] == "all_answered"
 
 
 async def test_everybody_has_answered_closes_at_once_wherever_the_answers_came_in(processes: Sequence[Process]) -> None:
@@ -228,7 +311,6 @@ async def test_the_host_may_choose_not_to_close_when_everybody_has_answered(proc
 
 
 async def test_when_the_last_to_be_waited_for_is_kicked_the_question_closes(process: Process) -> None:
-    process.watch()
     game = await new_game(process.live)
     await process.join(game, "Ada", "Bob")
     await short_question(process, game, 60_000)
@@ -260,8 +342,8 @@ async def test_a_deadline_of_a_game_that_is_gone_is_forgotten(process: Process) 
     await short_question(process, game, 50)
     await process.live.client.delete(process.live.keys.game(game.id))
     process.watch()
-    await asyncio.sleep(0.5)
-    assert await process.games.due() == []
+    await asyncio.sleep(1.5)
+    assert await process.games.due(3600) == []
 
 
 async def test_a_close_whose_reason_does_not_hold_does_nothing(process: Process) -> None:
@@ -457,3 +539,36 @@ async def test_the_slowest_process_sets_the_lead_of_the_next_question(processes:
     after = await one.conductor.command(game.id, Open())
     assert after.opening is not None
     assert 900 <= after.opening.opens_at - before < 1400
+
+
+async def lead_of_the_next_question(process: Process, game: Game) -> int:
+    await process.conductor.stop()  # what is to be told is told
+    before = await now(process.live)
+    after = await process.conductor.command(game.id, Open())
+    assert after.opening is not None
+    await process.conductor.command(game.id, Close(reason=HOST))
+    return after.opening.opens_at - before
+
+
+async def test_a_reach_that_is_small_again_brings_the_lead_back(process: Process) -> None:
+    game = await new_game(process.live, options=GameOptions())
+    process.conductor.reached(game.id, 450)
+    assert await lead_of_the_next_question(process, game) >= 900
+    process.conductor.reached(game.id, 40)
+    assert 300 <= await lead_of_the_next_question(process, game) < 600
+
+
+async def test_a_reach_that_changes_no_lead_is_not_told(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+
+    async def telling(_game_id: str, _process: str, reach_ms: int) -> None:
+        if reach_ms == 30:
+            raise RedisUnavailable()
+        told.append(reach_ms)
+
+    monkeypatch.setattr(process.games, "tell_reach", telling)
+    game = await new_game(process.live, options=GameOptions())
+    for reach_ms in (20, 150, 200, 180, 30, 40, 50):
+        process.conductor.reached(game.id, reach_ms)
+        await process.conductor.stop()
+    assert told == [200, 180, 40], "what could not be told is made up for by the next"

@@ -377,6 +377,24 @@ async def test_a_script_cache_that_was_flushed_is_filled_again(live: Live) -> No
     await live.client.script_flush()
     assert isinstance((await answered(live, game, 0, Ada=1))["Ada"], Taken)
     assert isinstance((await answered(live, game, 0, Ada=1))["Ada"], Taken)
+    await live.client.script_flush()
+    for _ in range(2):
+        clocks = await live.scripts("look", [([live.keys.game(game.id)], ["phase"])] * 3)
+        assert [phase for _, phase in clocks] == [b"question"] * 3
+
+
+async def test_only_deadlines_that_are_near_are_read(live: Live) -> None:
+    games = Games(live)
+    await games.due(0)  # so that the clock is known
+    soon, later = await new_game(live), await new_game(live)
+    await advanced(live, soon, Open(time_limit_ms=5_000))
+    await advanced(live, later, Open(time_limit_ms=60_000))
+    ((game_id, in_s),) = await games.due(10)
+    assert game_id == soon.id
+    assert 4 < in_s <= 5
+    assert {game_id for game_id, _ in await games.due(100)} == {soon.id, later.id}
+    await live.client.zadd(live.keys.due(live.keys.shard_of(soon.id)), {soon.id: 1})
+    assert [game_id for game_id, _ in await games.due(0)] == [soon.id], "overdue is near"
 
 
 # ── PINs ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -449,13 +467,13 @@ async def test_a_dropped_line_is_believed_only_after_a_while(live: Live, brief: 
     presence.arrived(game.id, "p-Ada")
     await presence.report()
     await asyncio.sleep(0.2)
-    await presence.sweep(game.id)
+    await presence.report()
     assert await Games(live).connected(game.id) == {"p-Ada"}
     presence.left(game.id, "p-Ada")
     await presence.report()
     await asyncio.sleep(0.2)
-    await presence.sweep(game.id)
-    assert await Games(live).connected(game.id) == set()
+    await presence.report()
+    assert await live.client.zcard(live.keys.here(game.id)) == 0
 
 
 async def test_who_is_connected_stays_so_by_being_confirmed(live: Live, brief: None) -> None:
@@ -469,7 +487,6 @@ async def test_who_is_connected_stays_so_by_being_confirmed(live: Live, brief: N
     for _ in range(3):
         await asyncio.sleep(0.2)
         await presence.report(everybody=True)
-    await presence.sweep(game.id)
     assert "p-Ada" in await Games(live).connected(game.id)
     assert "p-Bob" not in await Games(live).connected(game.id)
 
@@ -525,17 +542,86 @@ async def test_when_the_last_to_be_waited_for_goes_it_is_told_once(live: Live, b
     await presence.report()
     assert told == []
     await asyncio.sleep(0.2)
-    assert await presence.sweep(game.id)
+    await presence.report()
+    await presence.report()
+    assert told == [game.id]
+
+
+async def test_who_was_seen_and_came_no_more_is_waited_for_no_more(live: Live, brief: None) -> None:
+    game = await new_game(live)
+    await joined(live, game, "Ada", "Bob")
+    await opened(live, game)
+    await answered(live, game, 0, Ada=1)
+    told: list[str] = []
+    presence = Presence(live, told.append)
+    presence.seen(game.id, "p-Bob")
+    await presence.report()
+    await asyncio.sleep(0.5)
+    await presence.report()
+    assert told == [game.id]
+
+
+async def test_a_departure_that_redis_was_away_for_is_found_out_later(
+    live: Live, brief: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    game = await new_game(live)
+    await joined(live, game, "Ada", "Bob")
+    await opened(live, game)
+    await answered(live, game, 0, Ada=1)
+    told: list[str] = []
+    presence = Presence(live, told.append)
+    presence.arrived(game.id, "p-Bob")
+    await presence.report()
+    presence.left(game.id, "p-Bob")
+
+    async def away(*_: Any) -> list[Any]:
+        raise RedisUnavailable()
+
+    with monkeypatch.context() as broken:
+        broken.setattr(live, "scripts", away)
+        with pytest.raises(RedisUnavailable):
+            await presence.report()
+    await asyncio.sleep(0.5)
+    await presence.report()
+    assert told == [game.id]
 
 
 async def test_nobody_waited_for_and_nobody_answered_is_not_everybody_answered(live: Live) -> None:
     game = await new_game(live)
     await opened(live, game)
-    assert not await Presence(live, lambda _: None).sweep(game.id)
+    told: list[str] = []
+    presence = Presence(live, told.append)
+    presence.seen(game.id, "nobody")
+    presence.seen("nowhere", "nobody")
+    await presence.report()
+    assert told == []
     await joined(live, game, "Ada")
     await answered(live, game, 0, Ada=1)
-    assert await Presence(live, lambda _: None).sweep(game.id)
-    assert not await Presence(live, lambda _: None).sweep("nowhere")
+    presence.seen(game.id, "nobody")
+    await presence.report()
+    assert told == [game.id]
+
+
+async def test_many_games_are_confirmed_in_few_round_trips(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    games = [await new_game(live) for _ in range(100)]
+    presence = Presence(live, lambda _: None)
+    for game in games:
+        await joined(live, game, "Ada", "Bob")
+        presence.arrived(game.id, "p-Ada")
+        presence.arrived(game.id, "p-Bob")
+    trips: list[int] = []
+    run = live.scripts
+
+    async def counting(name: str, calls: Any) -> list[Any]:
+        trips.append(len(calls))
+        return await run(name, calls)
+
+    monkeypatch.setattr(live, "scripts", counting)
+    await presence.report(everybody=True)
+    assert sum(trips) == 100
+    assert len(trips) <= 10
+    for game in games:
+        assert await Games(live).connected(game.id) == {"p-Ada", "p-Bob"}
 
 
 async def test_the_kicked_are_not_waited_for_even_if_reported_here_a_moment_later(live: Live) -> None:
@@ -642,17 +728,24 @@ async def test_callers_pass_the_keys_that_a_scripts_header_numbers(
     name: str, live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passed: dict[str, int] = {}
-    run = live.script
+    run, run_all = live.script, live.scripts
 
     async def counting(script: str, keys: Any, args: Any) -> Any:
         passed[script] = len(keys)
         return await run(script, keys, args)
 
+    async def counting_all(script: str, calls: Any) -> Any:
+        passed[script] = len(calls[0][0])
+        return await run_all(script, calls)
+
     monkeypatch.setattr(live, "script", counting)
+    monkeypatch.setattr(live, "scripts", counting_all)
     game = await new_game(live)
     await joined(live, game, "Ada")
     await opened(live, game)
-    await Presence(live, lambda _: None).sweep(game.id)
+    presence = Presence(live, lambda _: None)
+    presence.seen(game.id, "p-Ada")
+    await presence.report()
     await Games(live).seal(game.id, 0, CloseReason.HOST)
     await Games(live).remove(game.id, "p-Ada", "ada", ban=True)
     source = resources.files("quizcast.live").joinpath("lua", f"{name}.lua").read_text("utf-8")
@@ -668,7 +761,7 @@ async def test_a_call_that_is_cancelled_ends_however_far_it_was(live: Live) -> N
 
     async def busily() -> None:
         while True:
-            await Games(live).due()
+            await Games(live).due(1)
 
     chance = random.Random(5)
     await live.ping()
