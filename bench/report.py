@@ -14,13 +14,22 @@ FAILED = 1
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that was measured in one run; `load` is the load average at its end."""
+    """Everything that was measured; `load` is the load average at the end."""
 
     machine: dict[str, str]
-    rounds: int
     load: float
     samples: list[Sample]
     promises: dict[str, list[float]] = {}
+
+    def rounds(self, contest: str) -> int:
+        """How many rounds a contest had."""
+        return max((one.round for one in self.samples if one.contest == contest), default=0)
+
+    def beside(self, before: "Run") -> "Run":
+        """This run, with what an earlier one measured and this one did not: what `--only` leaves alone."""
+        ours = {one.contest for one in self.samples}
+        kept = [one for one in before.samples if one.contest not in ours]
+        return msgspec.structs.replace(self, samples=[*kept, *self.samples], promises=self.promises or before.promises)
 
 
 class Figures:
@@ -57,10 +66,11 @@ def _lines(run: Run, contests: Sequence[Contest[Any]], plots: Mapping[str, str])
     yield ""
     yield "Written by `make bench`; run it on a quiet machine. Each figure is the median of the rounds, with the"
     yield "smallest and the largest in brackets; a ratio (×) is the median of the ratios within each round. In a round,"
-    yield f"contestants take turns at each size. {run.rounds} rounds; load average at the end: {run.load:.1f}."
+    yield f"contestants take turns at each size. Load average at the end: {run.load:.1f}."
     for contest in contests:
         figures = Figures(contest, run.samples)
-        yield from ("", f"## {contest.title}", "", contest.says)
+        rounds = run.rounds(contest.name)
+        yield from ("", f"## {contest.title}", "", f"{contest.says} {rounds} round{'s'[: rounds > 1]}.")
         if contest.name in plots:
             yield from ("", f"![{contest.title}]({plots[contest.name]})")
         if goals := [line for goal in contest.goals if (line := _goal_line(contest, figures, goal))]:

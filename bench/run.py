@@ -52,15 +52,19 @@ def main() -> None:
     promised = promises.measured(rounds) if "promises" in wanted else {}
     pin(LOAD_CORE)
     with tempfile.TemporaryDirectory() as folder, backstage(Path(folder)) as stage:
-        contests = [contest for contest in _contests(stage) if {contest.group, contest.name} & {*wanted}]
-        samples = list(_samples(contests, rounds, chosen))
-    run = Run(machine=describe(), rounds=rounds, load=load(), samples=samples, promises=promised)
+        contests = list(_contests(stage))
+        samples = list(_samples([one for one in contests if {one.group, one.name} & {*wanted}], rounds, chosen))
+    run = Run(machine=describe(), load=load(), samples=samples, promises=promised)
+    figures = chosen.out / FIGURES
+    before = msgspec.json.decode(figures.read_bytes(), type=Run) if figures.exists() else run
     if chosen.quick:
-        sys.exit(compared(run, msgspec.json.decode((chosen.out / FIGURES).read_bytes(), type=Run), contests))
+        sys.exit(compared(run, before, contests))
+    run = run.beside(before)
+    contests = [one for one in contests if run.rounds(one.name)]
     chosen.out.mkdir(parents=True, exist_ok=True)
-    plots = draw(contests, samples, chosen.out)
+    plots = draw(contests, run.samples, chosen.out)
     (chosen.out / RESULTS).write_text(written(run, contests, plots))
-    (chosen.out / FIGURES).write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n")
+    figures.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n")
 
 
 def _contests(stage: Backstage) -> Iterator[Contest[Any]]:

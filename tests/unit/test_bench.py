@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from bench.contest import Sample
 from bench.installation import SITE, site
+from bench.report import Run
 
 PLACES = ("listen ", "ssl_", "server unix:", "access_log /", "error_log /")
 
@@ -20,3 +22,16 @@ def test_the_bench_runs_the_projects_own_nginx_site_in_other_places() -> None:
     assert "listen 127.0.0.1:8123;" in ours
     assert "server unix:/somewhere/doors/web-1.sock max_fails=0;" in ours
     assert not any(place in ours for place in (" 443", "/run/quizcast", "/var/log", "/etc/quizcast"))
+
+
+def test_a_run_of_one_contest_leaves_the_figures_of_the_others_alone() -> None:
+    def sample(contest: str, number: int) -> Sample:
+        return Sample(contest=contest, contestant="quizcast", size=1, round=number, figures={})
+
+    before = Run(
+        machine={}, load=0, samples=[sample("fanout", 1), sample("flush", 1)], promises={"push p99 (ms)": [48.0]}
+    )
+    after = Run(machine={}, load=0, samples=[sample("flush", 1), sample("flush", 2)]).beside(before)
+    assert [(one.contest, one.round) for one in after.samples] == [("fanout", 1), ("flush", 1), ("flush", 2)]
+    assert (after.rounds("fanout"), after.rounds("flush"), after.rounds("intake")) == (1, 2, 0)
+    assert after.promises == before.promises
