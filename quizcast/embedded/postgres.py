@@ -21,6 +21,7 @@ from quizcast.errors import ServiceFailed
 USER = DATABASE = "quizcast"
 PORT = "5432"  # only a part of the socket's name
 STAND_INS = ("quizcast", "postgres")  # system users that run Postgres for root where namespaces are forbidden
+NICE = 10  # on cores that it shares with web processes: what it stores can wait for a moment, a push cannot
 BUILTIN_LOCALES = 17  # the first major version that brings C.UTF-8 along instead of asking the system
 SETTINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -109,6 +110,7 @@ def start_postgres(
             ready=lambda: _accepts(programs, data.run),
             stop=((signal.SIGINT, 15.0), (signal.SIGQUIT, 5.0)),  # fast, then immediate shutdown
             death_signal=signal.SIGQUIT,  # takes its children along, as SIGKILL would not
+            nice=NICE,
             busy=("pre-existing shared memory block",),
         )
     )

@@ -43,6 +43,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     ready: Callable[[], bool]
     stop: tuple[tuple[signal.Signals, float], ...]
     death_signal: signal.Signals
+    nice: int = 0
     busy: tuple[str, ...] = ()  # log lines that mean: the last one's children are not gone yet, try again
 
 
@@ -124,7 +125,7 @@ class Server:
             if log.tell() > LOG_BYTES_MAX:
                 log.truncate(0)
             self._log_start = os.fstat(log.fileno()).st_size
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 launcher(program.identity, program.command, program.death_signal),
                 cwd=program.folder,
                 env=ENVIRONMENT,
@@ -133,6 +134,8 @@ class Server:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # so that Ctrl-C reaches the supervisor alone, which stops things in order
             )
+        os.setpriority(os.PRIO_PROCESS, process.pid, program.nice)  # inherited by whatever it forks from now on
+        return process
 
     def _log_tail(self) -> str:
         with self._program.log.open("rb") as log:
