@@ -164,8 +164,8 @@ def _rows(now: Sequence[Plan], busy: float, *, single: bool) -> Iterator[tuple[s
         yield "telling of every group of answers, of Redis (cores, on top)", [_few(one.redis_progress) for one in now]
         yield "closing a question takes", [f"{one.close_s:.2g} s" for one in now]
     else:
+        yield "and for the watch over deadlines", [_few(one.redis_watch) for one in now]
         yield "Redis shards", [f"{one.shards:,}" for one in now]
-        yield "of these for the watch over deadlines", [_few(one.redis_watch) for one in now]
         yield "the watch over deadlines, of each web process", [_bad(one.watch_share, busy) for one in now]
     yield "Postgres (cores)", [_few(one.postgres) for one in now]
     yield "nginx (cores)", [_few(one.proxy) for one in now]

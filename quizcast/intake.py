@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Generic, TypeVar, cast
 
 from quizcast.errors import Overloaded, QuizcastError, TooManyJoins, Unavailable
@@ -58,21 +59,6 @@ class Lane(Generic[Try, Verdict]):
         if len(self._calls) < CALLS_AT_ONCE:
             call = asyncio.get_running_loop().create_task(self._run(), name=f"intake {self._kind}")
             self._calls.add(call)
-
-    async def verdict(self, one: Try) -> Verdict:
-        """Queue one and wait for its verdict. Raises its error, or `Overloaded`."""
-        future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-
-        def told(verdict: Verdict | QuizcastError) -> None:
-            if future.done():  # its client has gone; the verdict stands all the same
-                return
-            if isinstance(verdict, QuizcastError):
-                future.set_exception(verdict)
-            else:
-                future.set_result(verdict)
-
-        self.submit(one, told)
-        return await future
 
     async def _run(self) -> None:
         try:
@@ -141,16 +127,12 @@ class Intake:
         """Take an answer; `told` gets its verdict, or its refusal, or `RedisUnavailable`. Raises `Overloaded`."""
         self._answer_lanes[self._shard_of(one.game_id)].submit(one, told)
 
-    async def answer(self, one: AnswerTry) -> Taken:
-        """Take an answer. Raises its refusal, `RedisUnavailable` (try again) or `Overloaded`."""
-        return await self._answer_lanes[self._shard_of(one.game_id)].verdict(one)
-
     async def join(self, one: JoinTry) -> Welcome:
         """Let somebody in. Raises the refusal, `TooManyJoins`, `RedisUnavailable` or `Overloaded`."""
         if not self._joins.take():
             INTAKE.labels("join", TooManyJoins.code).inc()
             raise TooManyJoins(retry_after_s=RETRY_AFTER_S)
-        return await self._join_lanes[self._shard_of(one.game_id)].verdict(one)
+        return await verdict_of(partial(self._join_lanes[self._shard_of(one.game_id)].submit, one))
 
     def _answers_of(self, shard: int) -> Callable[[Sequence[AnswerTry]], Awaitable[Sequence[Taken | QuizcastError]]]:
         async def commit(tries: Sequence[AnswerTry]) -> Sequence[Taken | QuizcastError]:
@@ -187,3 +169,19 @@ class _Bucket:
             return False
         self._left -= 1
         return True
+
+
+async def verdict_of(submit: Callable[[OnVerdict[Verdict]], None]) -> Verdict:
+    """Submit something and wait for its verdict. Raises its error, or what `submit` raises."""
+    future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+
+    def told(verdict: Verdict | QuizcastError) -> None:
+        if future.done():  # its client has gone; the verdict stands all the same
+            return
+        if isinstance(verdict, QuizcastError):
+            future.set_exception(verdict)
+        else:
+            future.set_result(verdict)
+
+    submit(told)
+    return await future

@@ -78,7 +78,10 @@ def program(name: str) -> str:
     """The path of a program, compiled anew for this process's run."""
     BUILT.mkdir(parents=True, exist_ok=True)
     target = BUILT / name
-    subprocess.run(["cc", *FLAGS, "-o", str(target), str(HERE / f"{name}.c")], check=True)
+    with tempfile.TemporaryDirectory(dir=BUILT) as folder:  # two threads may be at it: neither runs half a program
+        built = Path(folder) / name
+        subprocess.run(["cc", *FLAGS, "-o", str(built), str(HERE / f"{name}.c")], check=True)
+        built.replace(target)
     return str(target)
 
 

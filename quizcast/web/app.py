@@ -209,6 +209,7 @@ class App:
         async with opened(self.settings) as services:
             self.services = services
             yield
+            self.services = None
 
     def _at_work(self) -> Services:
         if self.services is None:

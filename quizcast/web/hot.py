@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class HotRoad:
-    """The two routes; `services` gives None before the process has begun to serve."""
+    """The two routes; `services` gives None while the process starts and stops."""
 
     def __init__(self, settings: Settings, services: Callable[[], Services | None]) -> None:
         self._origins = settings.cors_origins

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from quizcast.errors import (
     QuizcastError,
     RedisUnavailable,
 )
-from quizcast.intake import Intake
+from quizcast.intake import Intake, verdict_of
 from quizcast.live.games import Games
 from quizcast.live.log import RedisLog
 from quizcast.live.presence import Presence
@@ -80,7 +81,7 @@ class Process:
     async def answer(self, game: Game, question: int, answers: dict[str, Any]) -> list[Taken]:
         quiz = await self.games.quiz(game.id)
         tries = [answer_try(quiz, game.id, f"p-{name}", question, answer) for name, answer in answers.items()]
-        return list(await asyncio.gather(*(self.intake.answer(one) for one in tries)))
+        return list(await asyncio.gather(*(verdict_of(partial(self.intake.submit, one)) for one in tries)))
 
     async def events(self, game: Game) -> list[Message]:
         history = await RedisLog(self.live).since(game.id, Position(game.created_at, 0))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from quizcast.errors import (
     TooManyJoins,
     Unavailable,
 )
-from quizcast.intake import CALLS_AT_ONCE, Intake
+from quizcast.intake import CALLS_AT_ONCE, Intake, verdict_of
 from quizcast.live.submissions import AnswerTry, JoinTry, Taken, Welcome
 
 
@@ -77,6 +78,10 @@ def answer(number: int, game_id: str = "g0") -> AnswerTry:
     return AnswerTry(game_id, 0, f"p{number}", b"%d" % number)
 
 
+async def taken(intake: Intake, one: AnswerTry) -> Taken:
+    return await verdict_of(partial(intake.submit, one))
+
+
 async def turns(count: int = 5) -> None:
     for _ in range(count):
         await asyncio.sleep(0)
@@ -86,7 +91,7 @@ async def test_everybody_gets_their_own_verdict() -> None:
     submissions = FakeSubmissions()
     submissions.refused = {"p7": AlreadyAnswered(), "p9": AlreadyAnswered()}
     intake, _, _ = intake_on(submissions)
-    outcomes = await asyncio.gather(*(intake.answer(answer(number)) for number in range(200)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(taken(intake, answer(number)) for number in range(200)), return_exceptions=True)
     for number, one in enumerate(outcomes):
         if number in (7, 9):
             assert isinstance(one, AlreadyAnswered)
@@ -100,7 +105,7 @@ async def test_what_arrives_during_a_round_trip_rides_together_in_the_next() -> 
     intake, _, _ = intake_on(submissions)
     tasks = []
     for some in (range(1), range(1, 11), range(11, 41)):
-        tasks += [asyncio.create_task(intake.answer(answer(number))) for number in some]
+        tasks += [asyncio.create_task(taken(intake, answer(number))) for number in some]
         await turns()
     assert [len(group) for group in submissions.groups] == [1, 10]
     submissions.gate.set()
@@ -111,7 +116,7 @@ async def test_what_arrives_during_a_round_trip_rides_together_in_the_next() -> 
 async def test_a_lane_has_two_calls_under_way_and_groups_have_a_size() -> None:
     submissions = FakeSubmissions()
     intake, _, _ = intake_on(submissions, group_max=10)
-    await asyncio.gather(*(intake.answer(answer(number)) for number in range(95)))
+    await asyncio.gather(*(taken(intake, answer(number)) for number in range(95)))
     assert submissions.most_under_way == CALLS_AT_ONCE == 2
     assert [len(group) for group in submissions.groups] == [10] * 9 + [5]
     order = [one.participant_id for group in submissions.groups for one in group]
@@ -138,7 +143,7 @@ async def test_lanes_do_not_wait_for_each_other() -> None:
     submissions = FakeSubmissions()
     submissions.gate = asyncio.Event()
     intake, _, _ = intake_on(submissions)
-    tasks = [asyncio.create_task(intake.answer(answer(number, f"g{number % 2}"))) for number in range(4)]
+    tasks = [asyncio.create_task(taken(intake, answer(number, f"g{number % 2}"))) for number in range(4)]
     tasks.append(asyncio.create_task(intake.join(JoinTry("g0", "p", "Ada", "ada"))))  # type: ignore[arg-type]
     await turns()
     assert len(submissions.groups) == 3
@@ -152,32 +157,32 @@ async def test_too_many_waiting_are_refused_at_once() -> None:
     intake, _, _ = intake_on(submissions, pending_max=5)
     tasks = []
     for some in (range(1), range(1, 2), range(2, 7)):
-        tasks += [asyncio.create_task(intake.answer(answer(number))) for number in some]
+        tasks += [asyncio.create_task(taken(intake, answer(number))) for number in some]
         await turns()
     with pytest.raises(Overloaded) as refused:
-        await intake.answer(answer(7))
+        await taken(intake, answer(7))
     assert refused.value.retry_after_s
     submissions.gate.set()
     assert len(await asyncio.gather(*tasks)) == 7
-    assert await intake.answer(answer(7)) == Taken(7, False)
+    assert await taken(intake, answer(7)) == Taken(7, False)
 
 
 async def test_when_redis_is_away_everybody_is_told_and_the_lane_goes_on() -> None:
     submissions = FakeSubmissions()
     submissions.fault = RedisUnavailable()
     intake, rung, _ = intake_on(submissions)
-    outcomes = await asyncio.gather(*(intake.answer(answer(number)) for number in range(20)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(taken(intake, answer(number)) for number in range(20)), return_exceptions=True)
     assert {type(one) for one in outcomes} == {RedisUnavailable}
     assert rung == []
     submissions.fault = None
-    assert await intake.answer(answer(3)) == Taken(3, False)
+    assert await taken(intake, answer(3)) == Taken(3, False)
 
 
 async def test_a_client_that_goes_away_disturbs_nobody_and_its_answer_stands() -> None:
     submissions = FakeSubmissions()
     submissions.gate = asyncio.Event()
     intake, _, _ = intake_on(submissions)
-    tasks = [asyncio.create_task(intake.answer(answer(number))) for number in range(10)]
+    tasks = [asyncio.create_task(taken(intake, answer(number))) for number in range(10)]
     await turns()
     for task in tasks[::2]:
         task.cancel()
@@ -195,11 +200,11 @@ async def test_an_unexpected_fault_leaves_nobody_waiting() -> None:
     intake, _, _ = intake_on(submissions, group_max=4)
     async with asyncio.timeout(1):
         outcomes = await asyncio.gather(
-            *(intake.answer(answer(number)) for number in range(10)), return_exceptions=True
+            *(taken(intake, answer(number)) for number in range(10)), return_exceptions=True
         )
     assert {type(one) for one in outcomes} == {Unavailable}
     submissions.fault = None
-    assert await intake.answer(answer(1)) == Taken(1, False)
+    assert await taken(intake, answer(1)) == Taken(1, False)
 
 
 async def test_a_script_that_forgets_a_verdict_leaves_nobody_waiting() -> None:
@@ -207,7 +212,7 @@ async def test_a_script_that_forgets_a_verdict_leaves_nobody_waiting() -> None:
     submissions.short = 1
     intake, _, _ = intake_on(submissions)
     async with asyncio.timeout(1):
-        outcomes = await asyncio.gather(*(intake.answer(answer(number)) for number in range(5)), return_exceptions=True)
+        outcomes = await asyncio.gather(*(taken(intake, answer(number)) for number in range(5)), return_exceptions=True)
     assert {type(one) for one in outcomes} == {Unavailable}
 
 
@@ -215,7 +220,7 @@ async def test_every_group_rings_for_the_flush_and_tells_what_is_complete() -> N
     submissions = FakeSubmissions()
     submissions.complete = [("g1", 3)]
     intake, rung, complete = intake_on(submissions)
-    await intake.answer(answer(1, "g1"))
+    await taken(intake, answer(1, "g1"))
     await intake.join(JoinTry("g0", "p", "Ada", "ada"))
     assert rung == [1, 0]
     assert complete == [("g1", 3)]
