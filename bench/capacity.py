@@ -35,7 +35,7 @@ class Constants(msgspec.Struct, frozen=True, kw_only=True):
 def constants(run: Run) -> Constants:
     """Those of a run with the contests growth and flush. Raises `LookupError` when one is missing."""
     machine = f"{run.machine['processor']}, {run.machine['system']}, Python {run.machine['Python']}"
-    return Constants(made=f"Medians of {run.rounds('streams')} rounds on {machine}.", measured=_measured(run))
+    return Constants(made=f"Medians of {run.rounds('streams')} rounds or more on {machine}.", measured=_measured(run))
 
 
 def read_constants() -> Constants:

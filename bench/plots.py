@@ -74,5 +74,10 @@ def _draw_row(contest: Contest[Any], figures: Figures, axes: Sequence[Any]) -> N
             axis.set_yscale("log")
         else:  # not to compare, but to see whether the line is straight, and where it bends
             axis.set_ylim(0, axis.get_ylim()[1] * 1.1)
-        axis.set_xticks(figures.sizes, [f"{size:,}" for size in figures.sizes])
+        axis.set_xticks(figures.sizes, [_short(size) for size in figures.sizes])
         axis.grid(alpha=0.25)
+
+
+def _short(size: int) -> str:
+    """1,000 and 2,000 stand close together on an axis up to 10,000."""
+    return f"{size // 1000}k" if size >= 1000 and not size % 1000 else f"{size:,}"
