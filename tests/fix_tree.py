@@ -22,8 +22,10 @@ def environment(**settings: str) -> dict[str, str]:
     return kept | {"QUIZCAST_DRAIN_S": "0.2"} | {f"QUIZCAST_{name.upper()}": value for name, value in settings.items()}
 
 
-def quizcast(*words: str, env: Mapping[str, str] | None = None, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+def quizcast(
+    *words: str, env: Mapping[str, str] | None = None, typed: str = "", **options: object
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with this on its standard input."""
     return subprocess.run(
         [sys.executable, "-m", "quizcast", *words],
         env=dict(env or environment()),
@@ -31,7 +33,7 @@ def quizcast(*words: str, env: Mapping[str, str] | None = None, **options: objec
         text=True,
         timeout=START_S,
         check=False,
-        stdin=subprocess.DEVNULL,
+        input=typed,
         **options,  # type: ignore[call-overload]
     )
 

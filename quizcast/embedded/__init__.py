@@ -5,18 +5,34 @@ before it is acknowledged, dead when this process is, recovered at the next star
 main thread. Their data, and how to talk to them, is the business of `store` and `live`.
 """
 
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from quizcast.embedded.datadir import DataDir
+from quizcast.embedded.datadir import DataDir, socket_folder
 from quizcast.embedded.find import find_postgres, find_redis
 from quizcast.embedded.postgres import identity_for, start_postgres
 from quizcast.embedded.server import Server
-from quizcast.embedded.valkey import start_redis
+from quizcast.embedded.valkey import redis_socket, redis_url, start_redis
+from quizcast.errors import ServerUnreachable
 from quizcast.settings import Settings
 
 __all__ = ["DataDir", "Server", "Services", "find_postgres", "find_redis", "identity_for"]
-__all__ += ["start_postgres", "start_redis"]
+__all__ += ["running_redis", "start_postgres", "start_redis"]
+
+
+def running_redis(data_dir: Path) -> str:
+    """The address of the Redis that another process runs on a data directory. Raises `ServerUnreachable`."""
+    path = redis_socket(socket_folder(data_dir.absolute()))
+    try:
+        there = path.is_socket()
+    except PermissionError:
+        there = False
+    if not there:
+        raise ServerUnreachable(
+            f"no `quizcast serve` of this user runs on {data_dir}; name its --data-dir, or set QUIZCAST_REDIS_URL"
+        )
+    return redis_url(path)
 
 
 class Services:

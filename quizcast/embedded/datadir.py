@@ -35,9 +35,9 @@ class DataDir:
             self._lock = self._take_lock()
         except OSError as error:
             raise ServiceFailed(f"cannot use the data directory {self.path}: {error}") from error
-        self.run = self.path / "run"
+        self.run = socket_folder(self.path)
         try:
-            self.run = self._socket_folder()
+            self._private(self.run)
         except BaseException:
             self.release()
             raise
@@ -103,14 +103,6 @@ class DataDir:
         self.own(self.path / "lock")
         return lock
 
-    def _socket_folder(self) -> Path:
-        run = self.path / "run"
-        # In a Postgres address a comma parts hosts, and in its settings a quote or a comma parts folders.
-        if len(os.fsencode(run / LONGEST_SOCKET)) <= SOCKET_PATH_MAX and not re.search(r'[,"]', str(run)):
-            return self._private(run)
-        name = hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:16]
-        return self._private(RUNTIME_PARENT / f"qc-{name}")
-
     def _private(self, path: Path) -> Path:
         """Make `path`, or make sure that what is there is a folder, ours and nobody else's to enter."""
         with suppress(FileExistsError):
@@ -122,6 +114,15 @@ class DataDir:
         if stat.S_IMODE(status.st_mode) != PRIVATE:
             path.chmod(PRIVATE)
         return path
+
+
+def socket_folder(path: Path) -> Path:
+    """Where the sockets of servers on this (absolute) data directory are."""
+    run = path / "run"
+    # In a Postgres address a comma parts hosts, and in its settings a quote or a comma parts folders.
+    if len(os.fsencode(run / LONGEST_SOCKET)) <= SOCKET_PATH_MAX and not re.search(r'[,"]', str(run)):
+        return run
+    return RUNTIME_PARENT / f"qc-{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]}"
 
 
 def _alive(pid: str) -> bool:

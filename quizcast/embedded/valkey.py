@@ -33,7 +33,7 @@ def start_redis(
 ) -> Server:
     """Spawn the server on `data`; `options` go on top of `OPTIONS`. Raises `ServiceFailed`."""
     folder = data.folder("redis")
-    path = data.run / "redis.sock"
+    path = redis_socket(data.run)
     pidfile = folder / "redis.pid"
     chosen = {**OPTIONS, "unixsocket": str(path), "pidfile": str(pidfile), **options}
     return Server(
@@ -46,13 +46,23 @@ def start_redis(
             pidfile=pidfile,
             mark=str(path),  # the server shows its socket as its title
             sockets=(path,),
-            url=f"unix://{quote(str(path))}",
+            url=redis_url(path),
             ready=lambda: _answers(path),
             stop=((signal.SIGTERM, 10.0),),
             # Nothing acknowledged is lost by it, and a server busy in a script could sit out any other.
             death_signal=signal.SIGKILL,
         )
     )
+
+
+def redis_socket(run: Path) -> Path:
+    """The server's socket in the folder of the sockets."""
+    return run / "redis.sock"
+
+
+def redis_url(path: Path) -> str:
+    """The address that clients connect to, of a socket."""
+    return f"unix://{quote(str(path))}"
 
 
 def _answers(path: Path) -> bool:

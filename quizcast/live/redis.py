@@ -25,7 +25,7 @@ from quizcast.settings import Settings
 
 PROTOCOL = 2
 RETRY_AFTER_S = 1.0
-SCRIPTS = ("advance", "answers", "joins", "look", "presence", "put_aside", "remove", "seal")
+SCRIPTS = ("advance", "answers", "joins", "look", "presence", "put_aside", "put_back", "remove", "seal")
 
 T = TypeVar("T")
 
@@ -178,6 +178,11 @@ class Live:
     def set_clock(self, server_now_ms: float) -> None:
         """Learn from a fresh reading of Redis's clock by how much this machine's differs."""
         self._skew_ms = server_now_ms - time.time() * 1000
+
+    async def clock(self) -> int:
+        """Redis's clock, in ms since the epoch. Raises `RedisUnavailable`."""
+        seconds, micros = await self.do("time", self.client.time())
+        return int(seconds * 1000 + micros // 1000)
 
     async def ping(self) -> None:
         """Raises `RedisUnavailable` unless the server answers."""

@@ -1,12 +1,13 @@
-"""The answer streams as the flush sees them: read from the head, let go of, put aside; floor 5.
+"""The answer streams as the flush sees them: read from the head, let go of, put aside, and put back; floor 5.
 
-Invariant: an entry leaves its stream only by `let_go`, which the flush calls when Postgres has it, or by `put_aside`.
+Invariant: an entry leaves its stream only by `let_go`, which the flush calls when Postgres has it, or by `put_aside`;
+what was put aside stays until an operator has it put back or dropped.
 Reading changes nothing, so that what a dead worker had in hand is simply still there. A consumer group would keep and
 sync a record of each entry that is read and of each that is done: 8 µs of Redis for a row, where this takes one.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,6 +16,9 @@ from quizcast.wire.rows import Entry, decode_row
 
 HEAD = "0-0"
 UNREADABLE = "unreadable"
+PART = 1000  # entries that one call moves: Redis does nothing else meanwhile
+
+T = TypeVar("T")
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +26,23 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
     entries: list[Entry]
     last: str
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry that was put aside: its id in that stream, the reason, the fields as they came in.
+
+    `entry` is what they say, or None when they cannot be read.
+    """
+
+    id: str
+    reason: str
+    fields: Mapping[bytes, bytes]
+    entry: Entry | None
+
+    @property
+    def refused_at(self) -> int:
+        """When it was put aside, in ms."""
+        return int(self.id.partition("-")[0])
 
 
 class Backlog(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,9 +69,9 @@ class Rows:
             return None
         entries, unreadable = list[Entry](), []
         for entry_id, fields in reply[0][1]:
-            try:
-                entries.append(_entry(entry_id.decode(), fields))
-            except (KeyError, ValueError, msgspec.MsgspecError):
+            if entry := _entry(entry_id.decode(), fields):
+                entries.append(entry)
+            else:
                 unreadable.append((entry_id.decode(), UNREADABLE))
         await self.put_aside(shard, unreadable)
         return Batch(entries=entries, last=reply[0][1][-1][0].decode())
@@ -63,9 +84,34 @@ class Rows:
 
     async def put_aside(self, shard: int, refused: Sequence[tuple[str, str]]) -> None:
         """Move entries (id, reason) to the dead-letter stream; each once, whoever else is at it."""
-        for first in range(0, len(refused), 1000):
-            words = [word for pair in refused[first : first + 1000] for word in pair]
+        for part in _parts(refused):
+            words = [word for pair in part for word in pair]
             await self._live.script("put_aside", [self._keys.rows(shard), self._keys.dead(shard)], words)
+
+    async def dead(self, shard: int, after: str, most: int) -> list[DeadLetter]:
+        """Up to `most` dead letters that follow an id, the oldest first."""
+        reply = await self._live.do(
+            "read_dead", self._live.client.xrange(self._keys.dead(shard), min=f"({after}", count=most)
+        )
+        return [_dead_letter(entry_id.decode(), fields) for entry_id, fields in reply]
+
+    async def put_back(self, shard: int, ids: Sequence[str]) -> list[bool]:
+        """Move dead letters back to the rows; for each id whether it was there: each once, whoever else is at it."""
+        were_there: list[bool] = []
+        for part in _parts(ids):
+            keys = [self._keys.dead(shard), self._keys.rows(shard)]
+            were_there += map(bool, await self._live.script("put_back", keys, part))
+        return were_there
+
+    async def drop(self, shard: int, ids: Sequence[str]) -> list[bool]:
+        """Delete dead letters for good; for each id whether it was there."""
+        were_there: list[bool] = []
+        for part in _parts(ids):
+            async with self._live.client.pipeline(transaction=False) as pipe:
+                for one in part:
+                    pipe.xdel(self._keys.dead(shard), one)
+                were_there += map(bool, await self._live.do("drop_dead", pipe.execute()))
+        return were_there
 
     async def backlog(self, shard: int) -> Backlog:
         """What waits on a shard."""
@@ -92,10 +138,26 @@ class Rows:
         await self._live.do("answer_ring", self._live.client.delete(self._keys.rung(shard)))
 
 
-def _entry(entry_id: str, fields: dict[bytes, Any]) -> Entry:
-    return Entry(
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[first : first + PART] for first in range(0, len(items), PART))
+
+
+def _entry(entry_id: str, fields: Mapping[bytes, Any]) -> Entry | None:
+    try:
+        return Entry(
+            id=entry_id,
+            row=decode_row(fields[b"row"]),
+            at=int(fields[b"at"]),
+            number=int(fields.get(b"number", 0)),
+        )
+    except (KeyError, ValueError, msgspec.MsgspecError):
+        return None
+
+
+def _dead_letter(entry_id: str, fields: dict[bytes, bytes]) -> DeadLetter:
+    return DeadLetter(
         id=entry_id,
-        row=decode_row(fields[b"row"]),
-        at=int(fields[b"at"]),
-        number=int(fields.get(b"number", 0)),
+        reason=fields.get(b"reason", b"").decode(errors="replace"),
+        fields={name: value for name, value in fields.items() if name != b"reason"},
+        entry=_entry(entry_id, fields),
     )

@@ -15,7 +15,8 @@ HOST = environment(email="teacher@example.com", password="a password of some len
 def test_help_names_every_command() -> None:
     done = quizcast("--help")
     assert done.returncode == 0
-    for command in ["serve", "web", "worker", "migrate", "demo", "simulate", "import", "export", "doctor", "version"]:
+    names = "serve web worker migrate demo simulate import export doctor deadletter version"
+    for command in names.split():
         assert f"\n  {command} " in done.stdout
     assert len(done.stdout.splitlines()) < 40
 
@@ -32,6 +33,12 @@ def test_version_is_the_packages() -> None:
         (["serve", "--port", "70000"], "error: Invalid value for '--port'"),
         (["import"], "error: Missing argument"),
         (["import", "nowhere.json"], "error: Invalid value for 'FILE"),
+        (["deadletter"], "error: Missing command"),
+        (["deadletter", "burn"], "error: No such command 'burn'"),
+        (["deadletter", "list", "--limit", "0"], "error: Invalid value for '--limit'"),
+        (["deadletter", "retry"], "error: Name dead letters by their ids, or say --all"),
+        (["deadletter", "retry", "0:1-0", "--all"], "error: Name dead letters by their ids, or say --all"),
+        (["deadletter", "drop", "1700000000000-0"], "error: Invalid value for '[ID…]'"),
     ],
 )
 def test_wrong_usage_is_one_line_with_where_to_look(words: list[str], says: str) -> None:
@@ -120,6 +127,15 @@ def test_demo_plays_a_game_and_leaves_nothing(tmp_path: Path) -> None:
     assert "\nPIN " in done.stdout
     assert json.loads(report.read_text())["ok"]
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_dead_letters_are_looked_for_where_serve_runs(tree: Tree, tmp_path: Path) -> None:
+    done = quizcast("deadletter", "list", "--data-dir", str(tree.data_dir))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "no dead letters wait\n", "")
+    done = quizcast("deadletter", "list", "--data-dir", str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: no `quizcast serve` of this user runs on ")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_doctor_is_content_with_a_machine_that_can_serve() -> None:
