@@ -1,0 +1,55 @@
+"""`web`, `worker`, `migrate`: the parts of an installation one by one, for a supervisor of its own; inside `cli`."""
+
+from collections.abc import Sequence
+
+import click
+
+from quizcast.cli.ground import begin, end_with, external, host_option, port_option
+
+index_option = click.option("--index", default=0, type=click.IntRange(0), help="The number in its title.")
+parent_option = click.option("--parent", type=int, hidden=True, help="End when this process does.")
+
+
+@click.command(options_metavar="[options]")
+@click.option("--fd", "fds", type=int, multiple=True, help="A listening socket that was inherited; may be repeated.")
+@click.option("--uds", default="", help="Path of a unix socket to listen on.")
+@host_option
+@port_option
+@index_option
+@parent_option
+def web(fds: Sequence[int], uds: str, host: str, port: int, index: int, parent: int | None) -> int:
+    """One web process, until SIGTERM."""
+    import socket
+
+    end_with(parent)
+    settings = external(begin(f"web {index}"))
+    from quizcast.auth import Keyring
+    from quizcast.web.server import run_web
+
+    Keyring.load(settings)  # here, where wrong keys are one line
+    sockets = [socket.socket(fileno=number) for number in fds] or None
+    return run_web(settings, sockets=sockets, host=host, port=port, uds=uds)
+
+
+@click.command(options_metavar="[options]")
+@index_option
+@parent_option
+def worker(index: int, parent: int | None) -> None:
+    """One flush worker, until SIGTERM."""
+    end_with(parent)
+    settings = external(begin(f"worker {index}"))
+    from quizcast.supervisor.worker import work
+
+    work(settings)
+
+
+@click.command(options_metavar="[options]")
+def migrate() -> None:
+    """Bring the database's schema up to date."""
+    import asyncio
+
+    settings = external(begin("migrate"))
+    from quizcast.store import db
+
+    applied = asyncio.run(db.migrate(settings.database_url))
+    click.echo("\n".join(f"applied {name}" for name in applied) or "the schema is up to date")
