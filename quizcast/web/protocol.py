@@ -53,10 +53,11 @@ class HotRequest:
     def reply(self, status: int, headers: Headers, body: bytes, *, close: bool = False) -> None:
         """Answer, and let the line go on with the next request; `close` ends it instead.
 
-        Does nothing when the client has gone. Of what has become a stream it cuts the line.
+        Does nothing when the client has gone. Cuts the line of what has become a stream, and of who does not read.
         """
         protocol = self._protocol
-        if protocol.is_stream(self):
+        # Or who asks on and on, and reads nothing of what they are told, would fill the memory.
+        if protocol.is_stream(self) or protocol.flow.write_paused:
             protocol.transport.abort()
         if self.response_complete or protocol.transport.is_closing():
             return

@@ -158,6 +158,18 @@ async def test_a_thousand_pipelined_requests_that_are_refused_at_once_are_no_rec
     assert [(await line.reply())[1] for _ in range(1000)] == [b"x"] * 1000
 
 
+async def test_who_asks_on_and_on_without_reading_is_cut_off(running: Running) -> None:
+    running.app.waiting = Refusing()  # type: ignore[assignment]
+    line = await running.line()
+    some = post(b"x" * 4000) * 50
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(10):
+            while True:  # until there is more than the kernel holds of either direction
+                line.send(some)
+                await line.writer.drain()
+    await until(lambda: not running.server.server_state.connections)
+
+
 class Refusing(list[HotRequest]):
     """Answers whatever is to wait in it."""
 
