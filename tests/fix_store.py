@@ -7,9 +7,13 @@ import pytest
 from quizcast.domain.game import Game, GameOptions
 from quizcast.domain.quiz import Choice, Order, QuizContent, Single, TrueFalse
 from quizcast.ids import new_id
+from quizcast.live.redis import Live
 from quizcast.settings import Settings
 from quizcast.store import accounts, library, results
 from quizcast.store.db import Database
+from quizcast.wire.rows import Row, encode_row
+
+ROWS_AT = 1_700_000_000_000
 
 QUIZ = QuizContent(
     title="Three questions",
@@ -28,6 +32,14 @@ async def db(settings: Settings) -> AsyncIterator[Database]:
     await database.open()
     yield database
     await database.close()
+
+
+@pytest.fixture
+async def live(settings: Settings) -> AsyncIterator[Live]:
+    """A door to this test's corner of Redis."""
+    opened = Live(settings)
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture
@@ -57,3 +69,16 @@ async def new_game(db: Database, host_id: str, quiz: QuizContent = QUIZ) -> Game
             options=GameOptions(max_participants=500),
         )
         return await results.create_game(conn, lobby, quiz)
+
+
+async def append(live: Live, shard: int, *rows: Row) -> None:
+    """Rows into a shard's stream, as the scripts append them."""
+    for row in rows:
+        await live.client.xadd(live.keys.rows(shard), {"row": encode_row(row), "at": ROWS_AT})
+
+
+async def stored(db: Database) -> list[str]:
+    """The participants of whom an answer is in Postgres."""
+    async with db.read() as conn:
+        found = await conn.execute(b"SELECT participant_id FROM answers ORDER BY 1")
+        return [one for (one,) in await found.fetchall()]

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import subprocess
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -19,28 +18,19 @@ from quizcast.settings import Settings
 from quizcast.store import results
 from quizcast.store.db import Database
 from quizcast.wire.rows import AnswerRow, JoinRow, OpeningRow, Row, encode_row
-from tests.fix_store import QUIZ
+from tests.fix_store import QUIZ, ROWS_AT, append, stored
 from tests.fix_tree import environment, quizcast
 
-NOW = 1_700_000_000_000
 SHARD = 1
-
-
-@pytest.fixture
-async def live(settings: Settings) -> AsyncIterator[Live]:
-    """A door to this test's corner of Redis."""
-    opened = Live(settings)
-    yield opened
-    await opened.close()
 
 
 async def test_a_poison_row_waits_with_its_reason_while_its_batch_goes_through(
     live: Live, db: Database, game: Game, settings: Settings
 ) -> None:
     answers = [AnswerRow(game.id, 0, f"p{n}", "true") for n in range(9)]
-    await _append(live, *answers[:4], AnswerRow(game.id, 0, "poison", '{"my": secret'), *answers[4:])
+    await append(live, SHARD, *answers[:4], AnswerRow(game.id, 0, "poison", '{"my": secret'), *answers[4:])
     assert await flush(Rows(live), db, SHARD, 100) == 9
-    assert await _participants(db) == [f"p{n}" for n in range(9)]
+    assert await stored(db) == [f"p{n}" for n in range(9)]
 
     done = await _run(settings, "list")
     assert done.returncode == 0
@@ -53,14 +43,14 @@ async def test_a_poison_row_waits_with_its_reason_while_its_batch_goes_through(
     assert """answer='{"my": secret'""" in (await _run(settings, "list", "--content")).stdout
     told = json.loads((await _run(settings, "list", "--json", "--content")).stdout)
     assert told["content"] == {"answer": '{"my": secret'}
-    assert (told["kind"], told["appended_at"], told["participant_id"]) == ("answer", NOW, "poison")
+    assert (told["kind"], told["appended_at"], told["participant_id"]) == ("answer", ROWS_AT, "poison")
     assert 0 <= told["age_ms"] < 60_000
 
 
 async def test_every_kind_is_told_with_its_ids_and_what_cannot_be_read_as_such(live: Live, settings: Settings) -> None:
-    opening = Opening(question=2, opens_at=NOW, closes_at=NOW + 1, shuffle=())
+    opening = Opening(question=2, opens_at=ROWS_AT, closes_at=ROWS_AT + 1, shuffle=())
     await _dead(live, JoinRow("g", "p", "Ada\x1b[31m"), OpeningRow("g", opening))
-    await live.client.xadd(live.keys.dead(SHARD), {"row": b"\xc1\x1b", "at": NOW, "reason": "unreadable"})
+    await live.client.xadd(live.keys.dead(SHARD), {"row": b"\xc1\x1b", "at": ROWS_AT, "reason": "unreadable"})
     told, total = await deadletters.waiting(settings)
     assert total == 3
     assert [(one.kind, one.game_id, one.question, one.participant_id) for one in told] == [
@@ -87,7 +77,7 @@ async def test_a_limit_shows_the_oldest_of_all_shards_and_how_many_more_there_ar
     live: Live, settings: Settings
 ) -> None:
     for at, shard in ((5, 0), (7, 1), (6, 3)):
-        await live.client.xadd(live.keys.dead(shard), {"row": b"", "at": NOW, "reason": "r"}, id=f"{at}-0")
+        await live.client.xadd(live.keys.dead(shard), {"row": b"", "at": ROWS_AT, "reason": "r"}, id=f"{at}-0")
     done = await _run(settings, "list", "--limit", "2")
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["0:5-0", "3:6-0"]
     assert done.stderr == "and 1 more\n"
@@ -97,8 +87,8 @@ async def test_once_the_cause_is_mended_a_retried_row_is_stored_once_with_its_ow
     live: Live, db: Database, game: Game, settings: Settings
 ) -> None:
     later = msgspec.structs.replace(game, id="later")
-    await _append(live, AnswerRow("later", 0, "p", "true"))
-    join = {"row": encode_row(JoinRow("later", "p", "Ada")), "at": NOW + 1, "number": 7}
+    await append(live, SHARD, AnswerRow("later", 0, "p", "true"))
+    join = {"row": encode_row(JoinRow("later", "p", "Ada")), "at": ROWS_AT + 1, "number": 7}
     await live.client.xadd(live.keys.rows(SHARD), join)
     assert await flush(Rows(live), db, SHARD, 100) == 0
     assert [one.reason for one in (await deadletters.waiting(settings))[0]] == ["game_unknown"] * 2
@@ -111,9 +101,9 @@ async def test_once_the_cause_is_mended_a_retried_row_is_stored_once_with_its_ow
         await flush(Rows(live), db, SHARD, 100)
     async with db.read() as conn:
         found = await conn.execute(b"SELECT participant_id, received_at FROM answers WHERE game_id = 'later'")
-        assert await found.fetchall() == [("p", NOW)]
+        assert await found.fetchall() == [("p", ROWS_AT)]
         found = await conn.execute(b"SELECT nickname, number, joined_at FROM participants WHERE game_id = 'later'")
-        assert await found.fetchall() == [("Ada", 7, NOW + 1)]
+        assert await found.fetchall() == [("Ada", 7, ROWS_AT + 1)]
     backlog = await Rows(live).backlog(SHARD)
     assert (backlog.rows, backlog.dead) == (0, 0)
 
@@ -121,14 +111,14 @@ async def test_once_the_cause_is_mended_a_retried_row_is_stored_once_with_its_ow
 async def test_while_the_cause_remains_a_retried_row_comes_back_as_a_new_dead_letter(
     live: Live, db: Database, game: Game, settings: Settings
 ) -> None:
-    await _append(live, AnswerRow("nowhere", 0, "p", "true"))
+    await append(live, SHARD, AnswerRow("nowhere", 0, "p", "true"))
     await flush(Rows(live), db, SHARD, 100)
     [before], _ = await deadletters.waiting(settings)
     assert (await _run(settings, "retry", before.id)).stdout == "1 put back\n"
     await flush(Rows(live), db, SHARD, 100)
     [after], _ = await deadletters.waiting(settings)
     assert after.id != before.id
-    assert (after.reason, after.appended_at) == ("game_unknown", NOW)
+    assert (after.reason, after.appended_at) == ("game_unknown", ROWS_AT)
     done = await _run(settings, "retry", before.id)
     assert done.returncode == 1
     assert done.stderr == f"{before.id}: no such dead letter, or not any more\n"
@@ -206,19 +196,8 @@ async def _run(settings: Settings, *words: str, typed: str = "") -> subprocess.C
     return await asyncio.to_thread(quizcast, "deadletter", *words, env=env, typed=typed)
 
 
-async def _append(live: Live, *rows: Row) -> None:
-    for row in rows:
-        await live.client.xadd(live.keys.rows(SHARD), {"row": encode_row(row), "at": NOW})
-
-
 async def _dead(live: Live, *rows: Row) -> None:
     async with live.client.pipeline(transaction=False) as pipe:
         for row in rows:
-            pipe.xadd(live.keys.dead(SHARD), {"row": encode_row(row), "at": NOW, "reason": "game_unknown"})
+            pipe.xadd(live.keys.dead(SHARD), {"row": encode_row(row), "at": ROWS_AT, "reason": "game_unknown"})
         await pipe.execute()
-
-
-async def _participants(db: Database) -> list[str]:
-    async with db.read() as conn:
-        found = await conn.execute(b"SELECT participant_id FROM answers ORDER BY 1")
-        return [one for (one,) in await found.fetchall()]

@@ -1,7 +1,6 @@
 """From the answer stream to Postgres: nothing leaves the one before it is in the other, whoever dies on the way."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,29 +10,20 @@ from quizcast.errors import PostgresUnavailable
 from quizcast.flush import flush
 from quizcast.live.redis import Live
 from quizcast.live.rows import HEAD, UNREADABLE, Rows
-from quizcast.settings import Settings
 from quizcast.store.db import Database
 from quizcast.store.rows import store_or_bisect
-from quizcast.wire.rows import AnswerRow, JoinRow, Row, encode_row
+from quizcast.wire.rows import AnswerRow, JoinRow, Row
+from tests.fix_store import ROWS_AT, append, stored
 
-NOW = 1_700_000_000_000
 SHARD = 0
-
-
-@pytest.fixture
-async def live(settings: Settings) -> AsyncIterator[Live]:
-    """A door to this test's corner of Redis."""
-    opened = Live(settings)
-    yield opened
-    await opened.close()
 
 
 async def test_a_backlog_of_many_batches_is_stored_whole_and_the_stream_is_empty(
     live: Live, db: Database, game: Game
 ) -> None:
-    await _append(live, *(AnswerRow(game.id, 0, f"p{n:04d}", "true") for n in range(1050)))
+    await append(live, SHARD, *(AnswerRow(game.id, 0, f"p{n:04d}", "true") for n in range(1050)))
     assert await flush(Rows(live), db, SHARD, 100) == 1050
-    assert await _participants(db) == [f"p{n:04d}" for n in range(1050)]
+    assert await stored(db) == [f"p{n:04d}" for n in range(1050)]
     assert (await Rows(live).backlog(SHARD)).rows == 0
 
 
@@ -45,13 +35,13 @@ async def test_rows_that_arrive_while_others_are_being_stored_stay_until_they_ar
     async def store_slowly(db: Database, entries: Any) -> Any:
         outcome = await store_or_bisect(db, entries)
         while late:
-            await _append(live, late.pop())
+            await append(live, SHARD, late.pop())
         return outcome
 
     monkeypatch.setattr("quizcast.flush.store_or_bisect", store_slowly)
-    await _append(live, *(AnswerRow(game.id, 0, f"p{n}", "true") for n in range(4)))
+    await append(live, SHARD, *(AnswerRow(game.id, 0, f"p{n}", "true") for n in range(4)))
     assert await flush(Rows(live), db, SHARD, 2) == 5
-    assert "late" in await _participants(db)
+    assert "late" in await stored(db)
 
 
 async def test_what_a_worker_had_in_hand_when_it_died_is_stored_by_the_next(
@@ -60,14 +50,14 @@ async def test_what_a_worker_had_in_hand_when_it_died_is_stored_by_the_next(
     async def die_after_the_commit(self: Rows, shard: int, last: str) -> None:
         raise ZeroDivisionError
 
-    await _append(live, *(AnswerRow(game.id, 0, f"p{n}", "true") for n in range(6)))
+    await append(live, SHARD, *(AnswerRow(game.id, 0, f"p{n}", "true") for n in range(6)))
     with monkeypatch.context() as patched:
         patched.setattr(Rows, "let_go", die_after_the_commit)
         with pytest.raises(ZeroDivisionError):
             await flush(Rows(live), db, SHARD, 4)
     assert (await Rows(live).backlog(SHARD)).rows == 6
     assert await flush(Rows(live), db, SHARD, 4) == 6
-    assert await _participants(db) == [f"p{n}" for n in range(6)]
+    assert await stored(db) == [f"p{n}" for n in range(6)]
 
 
 async def test_when_postgres_fails_everything_stays_in_the_stream(
@@ -77,7 +67,7 @@ async def test_when_postgres_fails_everything_stays_in_the_stream(
         raise PostgresUnavailable()
 
     monkeypatch.setattr("quizcast.flush.store_or_bisect", fail)
-    await _append(live, *(AnswerRow(game.id, 0, f"p{n}", "true") for n in range(6)))
+    await append(live, SHARD, *(AnswerRow(game.id, 0, f"p{n}", "true") for n in range(6)))
     with pytest.raises(PostgresUnavailable):
         await flush(Rows(live), db, SHARD, 4)
     assert (await Rows(live).backlog(SHARD)).rows == 6
@@ -88,15 +78,15 @@ async def test_two_workers_on_one_shard_store_each_row_and_put_each_refused_one_
 ) -> None:
     rows: list[Row] = [AnswerRow(game.id, 0, f"p{n:03d}", "true") for n in range(300)]
     rows[150] = AnswerRow(game.id, 0, "poison", "{")
-    await _append(live, *rows)
+    await append(live, SHARD, *rows)
     await asyncio.gather(*(flush(Rows(live), db, SHARD, 70) for _ in range(2)))
-    assert len(await _participants(db)) == 299
+    assert len(await stored(db)) == 299
     backlog = await Rows(live).backlog(SHARD)
     assert (backlog.rows, backlog.dead) == (0, 1)
 
 
 async def test_a_row_that_two_workers_put_aside_is_in_the_dead_letters_once(live: Live, game: Game) -> None:
-    await _append(live, AnswerRow(game.id, 0, "p", "{"))
+    await append(live, SHARD, AnswerRow(game.id, 0, "p", "{"))
     [(entry_id, _)] = await live.client.xrange(live.keys.rows(SHARD))
     for _ in range(2):
         await Rows(live).put_aside(SHARD, [(entry_id.decode(), "reason")])
@@ -108,11 +98,11 @@ async def test_a_worker_that_was_frozen_lets_go_of_nothing_but_what_it_has_store
     live: Live, db: Database, game: Game
 ) -> None:
     rows = Rows(live)
-    await _append(live, *(AnswerRow(game.id, 0, f"p{n}", "true") for n in range(3)))
+    await append(live, SHARD, *(AnswerRow(game.id, 0, f"p{n}", "true") for n in range(3)))
     old = await rows.read(SHARD, HEAD, 2, 1)
     assert old is not None
     await flush(rows, db, SHARD, 10)
-    await _append(live, JoinRow(game.id, "p9", "Nick"))
+    await append(live, SHARD, JoinRow(game.id, "p9", "Nick"))
     await rows.let_go(SHARD, old.last)
     assert (await rows.backlog(SHARD)).rows == 1
 
@@ -120,24 +110,13 @@ async def test_a_worker_that_was_frozen_lets_go_of_nothing_but_what_it_has_store
 async def test_what_cannot_be_read_or_stored_is_put_aside_with_a_reason_and_the_rest_is_stored(
     live: Live, db: Database, game: Game
 ) -> None:
-    await live.client.xadd(live.keys.rows(SHARD), {"row": b"\xc1", "at": NOW})
+    await live.client.xadd(live.keys.rows(SHARD), {"row": b"\xc1", "at": ROWS_AT})
     await live.client.xadd(live.keys.rows(SHARD), {"other": "x"})
-    await _append(live, AnswerRow(game.id, 0, "bad", "{"), AnswerRow(game.id, 0, "good", "true"))
+    await append(live, SHARD, AnswerRow(game.id, 0, "bad", "{"), AnswerRow(game.id, 0, "good", "true"))
     assert await flush(Rows(live), db, SHARD, 2) == 1
-    assert await _participants(db) == ["good"]
+    assert await stored(db) == ["good"]
     dead = [fields for _, fields in await live.client.xrange(live.keys.dead(SHARD))]
     assert [one[b"reason"].decode() for one in dead[:2]] == [UNREADABLE] * 2
     assert dead[0][b"row"] == b"\xc1"  # as it was, for whoever decides
     assert len(dead) == 3
     assert (await Rows(live).backlog(SHARD)).rows == 0
-
-
-async def _append(live: Live, *rows: Row) -> None:
-    for row in rows:
-        await live.client.xadd(live.keys.rows(SHARD), {"row": encode_row(row), "at": NOW})
-
-
-async def _participants(db: Database) -> list[str]:
-    async with db.read() as conn:
-        found = await conn.execute(b"SELECT participant_id FROM answers ORDER BY 1")
-        return [one for (one,) in await found.fetchall()]
