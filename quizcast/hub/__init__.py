@@ -151,7 +151,7 @@ class Hub:
             stream.close(Closed.KICKED, self._envelope(frame_of(Kicked(reason="kicked"))) + self._farewell)
         if self._draining:
             stream.close(Closed.DRAIN, self._pulse.goodbye(DRAIN_RETRY_MS))
-        channel.streams.add(stream)
+        channel.streams[stream] = None
         channel.cancel("linger")
         for message in meanwhile:
             if message.name == "closed":
@@ -172,7 +172,7 @@ class Hub:
         STREAMS.labels(stream.viewer.who).dec()
         channel = self._channels.get(game_id)
         if channel is not None and stream in channel.streams:
-            channel.streams.discard(stream)
+            del channel.streams[stream]
             self._linger(channel)
 
     async def drain(self, over_s: float) -> None:
