@@ -60,7 +60,7 @@ class Channel:
     def __init__(self, game_id: str) -> None:
         self.game_id = game_id
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # A dictionary for its order: those that came after each other lie beside each other in memory, the kernel's too.
+        # A dictionary for its order: who came after each other lies beside each other in memory, the kernel's too.
         self.streams: dict[Stream, None] = {}
         self.recent: deque[Message] = deque(maxlen=RECENT_MAX)
         self.head = Position(0, 0)
