@@ -1,0 +1,128 @@
+"""A line between quizcast and one of its servers that a test can slow down, silence or cut."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from typing import Self
+
+CHUNK = 65_536
+
+
+class Link:
+    """One connection through the proxy. `silent`: bytes are taken and go nowhere, both ways; the line stays up."""
+
+    def __init__(self, proxy: "Proxy", near: asyncio.StreamWriter, far: asyncio.StreamWriter) -> None:
+        self.silent = False
+        self.subscribes = False  # it has asked Redis for a channel
+        self._proxy = proxy
+        self._ends = (near, far)
+
+    async def pump(self, source: asyncio.StreamReader, to: asyncio.StreamWriter, *, asking: bool) -> None:
+        """Hand on what comes, each piece `delay_s` after it came: slower, not narrower."""
+        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        delivering = asyncio.create_task(self._deliver(waiting, to))
+        try:
+            while data := await source.read(CHUNK):
+                self.subscribes = self.subscribes or (asking and b"SUBSCRIBE" in data)
+                waiting.put_nowait((time.monotonic() + self._proxy.delay_s, data))
+        finally:
+            delivering.cancel()
+            self.cut()
+
+    async def _deliver(self, waiting: asyncio.Queue[tuple[float, bytes]], to: asyncio.StreamWriter) -> None:
+        while True:
+            due, data = await waiting.get()
+            await asyncio.sleep(due - time.monotonic())
+            if not (self.silent or self._proxy.silent):
+                to.write(data)
+                await to.drain()
+
+    def cut(self) -> None:
+        """Hang up on both sides."""
+        for end in self._ends:
+            end.transport.abort()
+
+
+class Proxy:
+    """Listens on a port of the loopback, in a thread of its own; leaving the `with` block ends it.
+
+    `delay_s` holds for what is sent from now on, in each direction; `silent` for all links, new ones too. While it is
+    `closed`, new connections are hung up on.
+    """
+
+    def __init__(self, far: str | tuple[str, int]) -> None:
+        """`far` is a unix socket's path, or host and port."""
+        self.delay_s = 0.0
+        self.silent = False
+        self.closed = False
+        self.port = 0
+        self.links: set[Link] = set()
+        self._far = far
+        self._server: asyncio.Server | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        starting = asyncio.start_server(self._accept, "127.0.0.1")
+        self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result()
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def cut(self, which: Callable[[Link], bool] = lambda _: True) -> int:
+        """Hang up on all links, or on some; how many."""
+
+        async def hang_up() -> int:
+            chosen = [link for link in self.links if which(link)]
+            for link in chosen:
+                link.cut()
+            return len(chosen)
+
+        return asyncio.run_coroutine_threadsafe(hang_up(), self._loop).result()
+
+    def silence(self, which: Callable[[Link], bool]) -> int:
+        """Make a black hole of some of today's links; how many."""
+        chosen = [link for link in self.links.copy() if which(link)]
+        for link in chosen:
+            link.silent = True
+        return len(chosen)
+
+    def heal(self) -> None:
+        """A plain line again. What was swallowed stays lost, so the silenced links are cut."""
+        self.delay_s, self.silent, self.closed = 0.0, False, False
+        self.cut(lambda link: link.silent)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            if self.closed:
+                writer.transport.abort()
+                return
+            opening = asyncio.open_unix_connection(self._far) if isinstance(self._far, str) else None
+            far_reader, far_writer = await (opening or asyncio.open_connection(*self._far))
+            link = Link(self, writer, far_writer)
+            self.links.add(link)
+            try:
+                await asyncio.gather(
+                    link.pump(reader, far_writer, asking=True),
+                    link.pump(far_reader, writer, asking=False),
+                    return_exceptions=True,
+                )
+            finally:
+                self.links.discard(link)
+        writer.transport.abort()
+
+    async def _end(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

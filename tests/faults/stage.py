@@ -1,0 +1,136 @@
+"""What the faults happen to: servers, a `serve` tree that reaches them through proxies, and a crowd that plays.
+
+The test is the stage's supervisor of Redis and Postgres: what it kills stays dead until it starts it again.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from quizcast.embedded import Services
+from quizcast.settings import Settings
+from quizcast.simulate import Progress, Report, run
+from tests.faults.proxy import Proxy
+from tests.fix_tree import Tree, environment, wait_until
+
+USERS = 200
+PLAY_S = 120.0  # no game here takes longer, whatever happens to it
+
+
+class Stage:
+    """Everything running. `redis` and `postgres` are the lines to the servers, `tree` is quizcast."""
+
+    def __init__(self, services: Services, redis: Proxy, postgres: Proxy, tree: Tree) -> None:
+        self.services = services
+        self.redis = redis
+        self.postgres = postgres
+        self.tree = tree
+
+    def kill(self, title: str) -> int:
+        """SIGKILL to the one process of the tree with this title; its pid."""
+        pid = self.tree.pid(title)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def kill_server(self, name: str) -> None:
+        """SIGKILL to `redis` or `postgres`; returns when it is gone. `services.restart(name)` brings it back."""
+        os.kill(self.services.pids[name], signal.SIGKILL)
+        wait_until(lambda: name in self.services.dead())
+
+    def metric(self, name: str) -> float:
+        """The sum over all of a metric's label sets, as any web process tells it."""
+        with urllib.request.urlopen(f"{self.tree.url}/metrics") as reply:
+            lines = reply.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+    def heal(self) -> None:
+        """Everything as it was at first."""
+        self.redis.heal()
+        self.postgres.heal()
+        for name in self.services.dead():
+            self.services.restart(name)
+        wait_until(self.tree.ready, 60)
+
+
+class Play:
+    """A game that a crowd plays on a loop and in a thread of its own, while the test does harm."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        """`options` are `simulate`'s."""
+        self.now: Progress | None = None
+        self._outcome: list[Report | BaseException] = []
+
+        def play() -> None:
+            try:
+                self._outcome.append(run(url, progress=self._see, **{"users": USERS, "questions": 3} | options))
+            except BaseException as error:
+                self._outcome.append(error)
+
+        self._thread = threading.Thread(target=play)
+        self._thread.start()
+
+    def _see(self, progress: Progress) -> None:
+        self.now = progress
+
+    def until(self, true: Callable[[Progress], bool]) -> None:
+        """Wait until the game has come so far. Fails when it ends first."""
+        wait_until(lambda: self._outcome or (self.now is not None and true(self.now)), PLAY_S)
+        if self._outcome:
+            pytest.fail(f"the game is over: {self._outcome[0]}")
+
+    def until_mid_question(self, index: int) -> None:
+        """Wait until a tenth has answered a question; the others are about to."""
+        self.until(lambda now: now.question == index and now.stage == "question" and now.answered > now.users // 10)
+
+    def report(self) -> Report:
+        """Wait for the end."""
+        self._thread.join(PLAY_S)
+        if not self._outcome:
+            pytest.fail(f"the game does not end: {self.now}")
+        outcome = self._outcome[0]
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+
+@contextlib.contextmanager
+def set_up(folder: Path, *options: str, env: dict[str, str] | None = None) -> Iterator[Stage]:
+    """A stage; every write is synced to disk, as in production. `options` are those of `serve`."""
+    with contextlib.ExitStack() as stack:
+        services = stack.enter_context(Services.start(Settings(data_dir=folder / "servers")))
+        postgres_socket = f"{_host(services.database_url)}/.s.PGSQL.5432"
+        redis = stack.enter_context(Proxy(unquote(urlsplit(services.redis_url).path)))
+        postgres = stack.enter_context(Proxy(postgres_socket))
+        settings = environment(
+            redis_url=f"redis://127.0.0.1:{redis.port}",
+            database_url=f"postgresql://quizcast@127.0.0.1:{postgres.port}/quizcast?sslmode=disable",
+        )
+        tree = Tree(folder / "data", "--web", "2", *options, env=settings | (env or {}))
+        stack.callback(tree.end)
+        yield Stage(services, redis, postgres, tree)
+
+
+@pytest.fixture(scope="session")
+def standing_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """The session's one; ask for `stage`."""
+    with set_up(tmp_path_factory.mktemp("stage")) as running:
+        yield running
+
+
+@pytest.fixture
+def stage(standing_stage: Stage) -> Iterator[Stage]:
+    """A stage that is whole, and is made whole again after the test."""
+    yield standing_stage
+    standing_stage.heal()
+
+
+def _host(url: str) -> str:
+    return unquote(dict(part.split("=", 1) for part in urlsplit(url).query.split("&"))["host"])
