@@ -23,7 +23,7 @@ define need
 	fi
 endef
 
-.PHONY: help setup demo test lint check format lock bench bench-quick bench-peers capacity load-k6 load-artillery clean
+.PHONY: help setup demo test lint check format lock bench bench-quick bench-peers capacity load-k6 load-artillery vendor clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -82,6 +82,18 @@ load-k6: setup ## Let people join and answer at a running server, with k6 (URL=â
 
 load-artillery: $(ARTILLERY)/ready ## The same with Artillery, which is 0.6 GB
 	@cd bench/tools && node_modules/.bin/artillery run $(ARGS) artillery.yml
+
+# The browser libraries that ship, each pinned; THIRD_PARTY.md is their manifest. Bare imports become relative ones, and maps go.
+vendor: ## Fetch quizcast/static/vendor anew from npm
+	@cd quizcast/static/vendor && rm -rf fetched && mkdir fetched && cd fetched && \
+	npm pack --silent preact@11.2.0 htm@3.1.1 chart.js@4.6.1 >/dev/null && \
+	for archive in *.tgz; do mkdir $${archive%%-[0-9]*} && tar xzf $$archive -C $${archive%%-[0-9]*} --strip-components=1; done && \
+	sed 's,//# sourceMappingURL.*,,' preact/dist/preact.mjs > ../preact.js && \
+	sed 's,//# sourceMappingURL.*,,; s,from"preact",from"./preact.js",g; s,from "preact",from "./preact.js",g' preact/hooks/dist/hooks.mjs > ../hooks.js && \
+	cp htm/dist/htm.module.js ../htm.js && \
+	sed 's,//# sourceMappingURL.*,,' chart.js/dist/chart.umd.min.js > ../chart.js && \
+	cp preact/LICENSE ../LICENSE.preact && cp htm/LICENSE ../LICENSE.htm && cp chart.js/LICENSE.md ../LICENSE.chart && \
+	rm -rf ../fetched
 
 clean: ## Remove what was built; data under var/ stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
