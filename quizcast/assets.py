@@ -89,7 +89,9 @@ def build(assets: Assets, folder: Path) -> Path:
     Raises `OSError`.
     """
     whole = folder / assets.digest
-    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)  # everybody may have what is in it, above all nginx
     if not whole.is_dir():
         made = Path(tempfile.mkdtemp(prefix=".", dir=folder))
         try:
@@ -97,7 +99,7 @@ def build(assets: Assets, folder: Path) -> Path:
                 _write(made / path, content)
                 for suffix, packed in _packed(content, path):
                     _write(made / f"{path}{suffix}", packed)
-            made.chmod(0o755)  # everybody may have them, above all nginx
+            made.chmod(0o755)
             with contextlib.suppress(FileExistsError):  # another process was quicker, and has the same
                 _rename(made, whole)
         finally:
