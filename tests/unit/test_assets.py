@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -148,3 +149,13 @@ def test_a_build_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
 
 def test_every_type_says_its_charset_where_it_has_one() -> None:
     assert all("charset=utf-8" in kind for kind in TYPES.values() if kind.startswith("text/"))
+
+
+def test_nginx_gives_out_the_same_types() -> None:
+    site = (Path(__file__).parents[2] / "nginx" / "quizcast.conf").read_text("utf-8")
+    told = re.search(r"types {(.*?)}", site, re.DOTALL)
+    assert told is not None
+    pairs = (line.split() for line in told[1].split(";") if line.strip())
+    assert {f".{ending}": kind for kind, ending in pairs} == {
+        end: kind.partition(";")[0] for end, kind in TYPES.items()
+    }
