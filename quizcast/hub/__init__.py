@@ -49,6 +49,7 @@ RESULTS_AGAIN_S = 0.5
 AHEAD_PER_S = 20_000  # streams a second that `closed` is given time for to get out, before results come up behind it
 AHEAD_FROM = 100  # streams; for fewer it takes no time
 FILL_AGAIN_S = 0.5
+LOOK_EVERY_S = 2.0  # how the streams are; a host looks at it with two eyes, and 10,000 streams take 1 ms
 FULL_RETRY_S = 5.0
 
 log = logging.getLogger(__name__)
@@ -80,12 +81,16 @@ class Hub:
         heartbeat_s: float,
         max_age_s: float,
         reached: Callable[[str, int], None] = lambda _game_id, _took_ms: None,
+        slow: Callable[[str, int], None] = lambda _game_id, _streams: None,
     ) -> None:
         """`envelope` wraps a frame for the transport, `farewell` ends its body; `now` is the server's clock in ms.
 
         `reached` is told how many ms after its stamp a kept event had gone out to all streams of a game here.
+        `slow` is told how many streams of a game here are behind with reading, every `LOOK_EVERY_S` while there are any
+        and once when there are none any more.
         """
         self._reached = reached
+        self._slow = slow
         self._log = event_log
         self._views = views
         self._envelope = envelope
@@ -260,6 +265,13 @@ class Hub:
         # What was published between `listen` and here found the channel not ready.
         self._fill(channel)
         self._pulse.start(channel)
+        channel.later("look", jittered(LOOK_EVERY_S), self._look, channel)
+
+    def _look(self, channel: Channel) -> None:
+        before, channel.slow = channel.slow, sum(stream.behind for stream in channel.streams)
+        if before or channel.slow:
+            self._slow(channel.game_id, channel.slow)
+        channel.later("look", LOOK_EVERY_S, self._look, channel)
 
     async def _catch_up(
         self, channel: Channel, viewer: Viewer, resume: Position | None
