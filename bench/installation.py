@@ -119,6 +119,8 @@ def site(port: int, folder: Path, sockets: Path) -> str:
         (r"\blisten 443 ssl http2\b", f"listen 127.0.0.1:{port}"),
         (r"/var/log/nginx\b", str(folder)),
         (r"/run/quizcast\b", str(sockets)),
+        (r"/var/cache/quizcast\b", str(sockets)),
+        (r"/var/lib/nginx\b", str(folder)),
     ):
         text, changes = re.subn(pattern, by, text, flags=re.MULTILINE)
         if not changes:

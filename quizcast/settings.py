@@ -6,6 +6,7 @@ holds them together). Names carry their unit. Secrets never show in `repr`.
 """
 
 import os
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -20,6 +21,10 @@ from quizcast.errors import Problem, SettingsInvalid
 PREFIX = "QUIZCAST_"
 SECRETS = frozenset({"keys", "metrics_token"})
 URLS = frozenset({"redis_url", "queue_url", "database_url", "replica_urls"})
+
+# These go into headers and markup: nothing in them may end what they stand in.
+_SITE_AND_PATH = re.compile(r"https?://[A-Za-z0-9.\-:\[\]]+(/[A-Za-z0-9._~\-/]*)?")
+_FRAMING_SITE = re.compile(r"(https?://)?(\*\.)?[A-Za-z0-9.\-\[\]]+(:[0-9]+|:\*)?|https:|'self'|\*")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +41,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     public_url: str = ""
     trusted_proxies: str = "127.0.0.1"
     cors_origins: tuple[str, ...] = ()
+    frame_ancestors: tuple[str, ...] = ()
+    static_url: str = ""
+    static_dir: str = ""
     metrics_token: str = ""
     log_level: str = "info"
     log_format: str = "auto"
@@ -107,6 +115,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return out
 
     @property
+    def static_folder(self) -> Path:
+        """Where the static files lie with their compressed variants."""
+        return Path(self.static_dir) if self.static_dir else self.data_dir / "static"
+
+    @property
     def embedded(self) -> bool:
         """Whether `serve` has to bring its own Redis and Postgres."""
         return not (self.redis_url or self.database_url)
@@ -135,6 +148,14 @@ def _out_of_range(settings: Settings) -> list[Problem]:
         problems.append(Problem(path="QUIZCAST_LOG_FORMAT", message="must be auto, json or plain"))
     if settings.log_level not in ("debug", "info", "warning", "error"):
         problems.append(Problem(path="QUIZCAST_LOG_LEVEL", message="must be debug, info, warning or error"))
+    if settings.static_url and not _SITE_AND_PATH.fullmatch(settings.static_url):
+        problems.append(
+            Problem(path="QUIZCAST_STATIC_URL", message="must be an address like https://cdn.example.org/q")
+        )
+    if not all(map(_FRAMING_SITE.fullmatch, settings.frame_ancestors)):
+        problems.append(
+            Problem(path="QUIZCAST_FRAME_ANCESTORS", message="must be sites like https://lms.example.org, by commas")
+        )
     return problems
 
 
@@ -169,6 +190,9 @@ DOCS: dict[str, str] = {
     "public_url": "the address that people type, for links and QR codes; empty: taken from each request",
     "trusted_proxies": "whose `X-Forwarded-*` headers are believed: addresses by commas; a unix socket's always are",
     "cors_origins": "other sites whose pages may call the API, by commas; empty: none",
+    "frame_ancestors": "sites that may show the pages in a frame, by commas: `https://lms.example.org`; empty: none",
+    "static_url": "where browsers get static files: a CDN's address in the place of `/static`. Empty: from quizcast",
+    "static_dir": "where `quizcast assets` puts static files for nginx and web processes; empty: in the data directory",
     "metrics_token": "bearer token that `/metrics` asks for; empty: open, so keep it behind the proxy",
     "log_level": "debug, info, warning or error",
     "log_format": "json, plain, or auto (plain on a terminal)",

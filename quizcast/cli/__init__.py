@@ -14,7 +14,7 @@ from quizcast import __version__
 from quizcast.cli.care import doctor, version
 from quizcast.cli.deadletter import deadletter
 from quizcast.cli.ground import problems
-from quizcast.cli.parts import migrate, web, worker
+from quizcast.cli.parts import assets, migrate, web, worker
 from quizcast.cli.play import demo, serve, simulate
 from quizcast.cli.quizzes import export, import_
 from quizcast.errors import QuizcastError
@@ -22,7 +22,7 @@ from quizcast.errors import QuizcastError
 SECTIONS = {
     "Play": (demo, serve, simulate),
     "Quizzes": (import_, export),
-    "Run the parts one by one": (web, worker, migrate),
+    "Run the parts one by one": (web, worker, migrate, assets),
     "Look after it": (doctor, deadletter, version),
 }
 

@@ -1,6 +1,7 @@
-"""`web`, `worker`, `migrate`: the parts of an installation one by one, for a supervisor of its own; inside `cli`."""
+"""`web`, `worker`, `migrate`, `assets`: what an installation with a supervisor of its own runs; inside `cli`."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -53,3 +54,21 @@ def migrate() -> None:
 
     applied = asyncio.run(db.migrate(settings.database_url))
     click.echo("\n".join(f"applied {name}" for name in applied) or "the schema is up to date")
+
+
+@click.command(options_metavar="")
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(file_okay=False, path_type=Path))
+def assets(folder: Path | None) -> None:
+    """Write the pages' files with compressed variants.
+
+    They go into a folder of DIR [QUIZCAST_STATIC_DIR], named by their digest, for nginx, a CDN and the web processes;
+    `serve` does it by itself. Versions that were not in use for a week are removed.
+    """
+    settings = begin("assets")
+    from quizcast.assets import Assets, build
+
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # closed, whatever is made in it first
+        click.echo(build(Assets.shipped(), folder or settings.static_folder))
+    except OSError as error:
+        raise click.ClickException(f"the static files: {error}") from error

@@ -28,6 +28,7 @@ from quizcast.metrics import (
 )
 from quizcast.wire.events import (
     Gap,
+    Heartbeat,
     History,
     Kicked,
     Message,
@@ -148,9 +149,11 @@ class Hub:
             stream.close(Closed.LOST, self._farewell)
             return self._counted(stream)
         opening = [*arrival.frames, *(message.frame for message in meanwhile)]
-        if opening:
-            # Should this process die, its clients must not all come back at the same moment.
-            opening[0] = with_retry(opening[0], random.randrange(RETRY_MIN_MS, RETRY_MAX_MS))
+        if not opening:
+            # Who has missed nothing is told so at once: a stream that stays silent may be held up by a proxy.
+            opening = [frame_of(Heartbeat(server_now_at=self._now(), last_id=str(channel.head)))]
+        # Should this process die, its clients must not all come back at the same moment.
+        opening[0] = with_retry(opening[0], random.randrange(RETRY_MIN_MS, RETRY_MAX_MS))
         stream.push(b"".join(map(self._envelope, opening)))
         if viewer.participant_id in channel.kicks[arrival.kicks :]:
             stream.close(Closed.KICKED, self._envelope(frame_of(Kicked(reason="kicked"))) + self._farewell)

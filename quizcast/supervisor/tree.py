@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 
 import msgspec
 
@@ -66,6 +67,7 @@ class Supervisor:
         self._worker_slots: list[Slot] = []
         self._to_renew: deque[Slot] = deque()
         self._server_restarts: dict[str, deque[float]] = {}
+        self._building: threading.Thread | None = None
 
     @property
     def url(self) -> str:
@@ -103,6 +105,7 @@ class Supervisor:
             time.sleep(TICK_S / 5)
         # Only now: loading the code is what a start consists of, and nobody waits for the workers.
         self._worker_slots = [self._slot("worker", place) for place in range(self._workers)]
+        self._build_assets()
         return True
 
     def tend(self) -> None:
@@ -123,6 +126,7 @@ class Supervisor:
             log.info("replacing %d web processes, one at a time", len(self._web_slots))
             self._to_renew.extend(self._web_slots)
             self._to_renew[0].renew()
+            self._build_assets()
 
     def stop(self, hurrying: Callable[[], bool] = lambda: False) -> None:
         """Drain the web processes, let the workers flush what is left, stop the servers; in bounded time.
@@ -135,6 +139,8 @@ class Supervisor:
         _end(_children(self._worker_slots), WORKER_STOP_S, hurrying)
         if self._services is not None:
             self._services.stop()
+        if self._building is not None:
+            self._building.join(STOP_GRACE_S)
         if self._data is not None:
             self._data.release()
 
@@ -157,6 +163,13 @@ class Supervisor:
         folder.mkdir(mode=0o700)
         # For the children, and for `forget_process` in here.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+
+    def _build_assets(self) -> None:
+        """Compress the pages' files, beside all else: until that is done they go out as they are."""
+        if self._building is None or not self._building.is_alive():
+            folder = self._settings.static_folder
+            self._building = threading.Thread(target=_build, args=(folder,), name="assets", daemon=True)
+            self._building.start()
 
     def _slot(self, kind: str, place: int) -> Slot:
         def start() -> Child:
@@ -196,6 +209,15 @@ def _migrate(database_url: str) -> None:
 
     for name in asyncio.run(migrate(database_url)):
         log.info("migrated: %s", name)
+
+
+def _build(folder: Path) -> None:
+    from quizcast.assets import Assets, build  # nobody waits for it
+
+    try:
+        build(Assets.shipped(), folder)
+    except OSError as error:
+        log.warning("the pages' files stay uncompressed: %s", error)
 
 
 def _forget(child: Child) -> None:

@@ -48,6 +48,7 @@ from quizcast.web.http import (
     respond,
 )
 from quizcast.web.openapi import document
+from quizcast.web.pages import Pages
 from quizcast.web.protocol import Handler
 from quizcast.web.services import Services, opened
 
@@ -66,9 +67,10 @@ class App:
         self.settings = settings
         self.services: Services | None = None
         self._hot_road = HotRoad(settings, lambda: self.services)
+        self._pages = Pages(settings)
         router = Starlette(
-            routes=[*map(self._route, ENDPOINTS), *self._operations()],
-            exception_handlers={HTTPException: _http_exception, Exception: _fault},
+            routes=[*map(self._route, ENDPOINTS), *self._operations(), *self._pages.routes()],
+            exception_handlers={HTTPException: self._http_exception, Exception: _fault},
             lifespan=self._lifespan,
         )
         router.router.redirect_slashes = False  # an address has one spelling; and a redirect would believe `Host`
@@ -162,6 +164,18 @@ class App:
                 if took_s > SLOW_S:
                     log.warning("%s %s took %.1f s", scope["method"], route, took_s)
 
+    async def _http_exception(self, request: Request, error: Exception) -> Response:
+        if not (isinstance(error, HTTPException) and error.status_code == 405):
+            is_for_people = "text/html" in request.headers.get("accept", "")
+            if is_for_people and not request.scope["path"].startswith(BASE):
+                return self._pages.missing(request)
+            return problem_response(NotFound())
+        response = problem_response(MethodNotAllowed())
+        # The router tells of the first route with this path; others may have it with other methods.
+        routes = [one for one in request.app.routes if one.matches(request.scope)[0] is not Match.NONE]
+        response.headers["allow"] = ", ".join(sorted({method for one in routes for method in one.methods}))
+        return response
+
     # ── operations ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _operations(self) -> list[Route]:
@@ -223,16 +237,6 @@ async def _checked(check: Callable[[], Awaitable[None]]) -> str:
     except QuizcastError as error:
         return error.code
     return "ok"
-
-
-async def _http_exception(request: Request, error: Exception) -> Response:
-    if not (isinstance(error, HTTPException) and error.status_code == 405):
-        return problem_response(NotFound())
-    response = problem_response(MethodNotAllowed())
-    # The router tells of the first route with this path; others may have it with other methods.
-    routes = [one for one in request.app.routes if one.matches(request.scope)[0] is not Match.NONE]
-    response.headers["allow"] = ", ".join(sorted({method for one in routes for method in one.methods}))
-    return response
 
 
 async def _fault(_request: Request, _error: Exception) -> Response:

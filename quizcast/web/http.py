@@ -20,6 +20,7 @@ from quizcast import errors
 from quizcast.auth import Claims
 from quizcast.errors import BodyTooLarge, InvalidInput, MalformedBody, QuizcastError, UnsupportedMedia
 from quizcast.metrics import HTTP_SECONDS
+from quizcast.settings import Settings
 from quizcast.web.protocol import HOT_BODY_MAX
 from quizcast.web.services import Services
 from quizcast.wire.api import FieldProblem, ProblemDocument, encode_json, encode_msgpack
@@ -104,9 +105,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def base_url(self) -> str:
         """The address under which people reach quizcast, without a slash at the end."""
-        # Of `request.url` no more than this: it wants the query string to be UTF-8, which is the client's choice.
-        own = self.request.base_url
-        return (self.services.settings.public_url or f"{own.scheme}://{own.netloc}").rstrip("/")
+        return base_url(self.request, self.services.settings)
 
     @property
     def peer(self) -> str:
@@ -127,6 +126,13 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= PAGE_MAX):
             raise InvalidInput(f"limit is a number from 1 to {PAGE_MAX}")
         return int(text), self.query("cursor") or None
+
+
+def base_url(request: Request, settings: Settings) -> str:
+    """The address under which people reach quizcast, without a slash at the end."""
+    # Of `request.url` no more than this: it wants the query string to be UTF-8, which is the client's choice.
+    own = request.base_url
+    return (settings.public_url or f"{own.scheme}://{own.netloc}").rstrip("/")
 
 
 Handler = Callable[[Call], Awaitable[Any]]

@@ -15,7 +15,7 @@ HOST = environment(email="teacher@example.com", password="a password of some len
 def test_help_names_every_command() -> None:
     done = quizcast("--help")
     assert done.returncode == 0
-    names = "serve web worker migrate demo simulate import export doctor deadletter version"
+    names = "serve web worker migrate assets demo simulate import export doctor deadletter version"
     for command in names.split():
         assert f"\n  {command} " in done.stdout
     assert len(done.stdout.splitlines()) < 40

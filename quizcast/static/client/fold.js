@@ -1,0 +1,109 @@
+/** What all events so far come to. Pure: a snapshot with the events since folded onto it is the snapshot of now. */
+
+const JOINED_MAX = 100;
+
+/**
+ * @typedef {object} View
+ * @property {"lobby" | "question" | "closed" | "finished" | null} phase null before the first snapshot
+ * @property {number | null} index of the question that is open, or was last
+ * @property {number} count of questions
+ * @property {number} participants
+ * @property {object | null} question data of that event, while it is open and until the next
+ * @property {object | null} closed data of that event, until the next question
+ * @property {object | null} result the participant's own for that question; null too for who was not listening (see `me`)
+ * @property {object | null} leaderboard data of that event, until the next question; at the end, that of `finished`
+ * @property {object | null} finished data of that event
+ * @property {{ participant_id: string, nickname: string, score: number, rank: number | null, streak: number, answered: boolean, answer: any } | null} me
+ * @property {{ index: number, answered: number, eligible: number } | null} progress while a question is open
+ * @property {string[]} joined the latest nicknames, oldest first, at most 100 of those who came while we listened
+ * @property {{ reason: string } | null} kicked
+ */
+
+/** @type {Readonly<View>} */
+export const EMPTY = Object.freeze({
+  phase: null,
+  index: null,
+  count: 0,
+  participants: 0,
+  question: null,
+  closed: null,
+  result: null,
+  leaderboard: null,
+  finished: null,
+  me: null,
+  progress: null,
+  joined: [],
+  kicked: null,
+});
+
+/**
+ * The next view; the same object when nothing changes.
+ * @param {View} view
+ * @param {string} name an event of the contract, or "answered" ({ index, answer }): a receipt that we had ourselves
+ * @param {any} data
+ * @returns {View}
+ */
+export function fold(view, name, data) {
+  switch (name) {
+    case "snapshot":
+      return {
+        ...EMPTY,
+        phase: data.phase,
+        index: data.question_index,
+        count: data.question_count,
+        participants: data.participants,
+        question: data.question ?? null,
+        closed: data.closed ?? null,
+        leaderboard: data.leaderboard ?? null,
+        finished: data.phase === "finished" ? (data.leaderboard ?? null) : null,
+        me: data.me ?? null,
+        result: data.phase !== "question" && view.result?.index === data.question_index ? view.result : null,
+        progress: data.phase === "question" && view.progress?.index === data.question_index ? view.progress : null,
+        joined: view.joined,
+      };
+    case "question":
+      return {
+        ...view,
+        phase: "question",
+        index: data.index,
+        count: data.count,
+        question: data,
+        closed: null,
+        result: null,
+        leaderboard: null,
+        progress: null,
+        me: view.me && { ...view.me, answered: false, answer: null },
+      };
+    case "closed":
+      return { ...view, phase: "closed", index: data.index, closed: data, progress: null };
+    case "result": {
+      if (data.index !== view.index) return view;
+      const { score, rank, streak, answer } = data;
+      return { ...view, result: data, me: view.me && { ...view.me, score, rank, streak, answered: answer !== null, answer } };
+    }
+    case "leaderboard":
+      return { ...view, leaderboard: data, participants: data.participants };
+    case "finished":
+      return {
+        ...view,
+        phase: "finished",
+        question: null,
+        closed: null,
+        progress: null,
+        leaderboard: data,
+        finished: data,
+        participants: data.participants,
+      };
+    case "lobby":
+      return { ...view, participants: data.participants, joined: [...view.joined, ...data.joined].slice(-JOINED_MAX) };
+    case "progress":
+      return data.index === view.index && view.phase === "question" ? { ...view, progress: data } : view;
+    case "answered":
+      if (data.index !== view.index || !view.me) return view;
+      return { ...view, me: { ...view.me, answered: true, answer: data.answer } };
+    case "kicked":
+      return { ...view, kicked: data };
+    default: // heartbeat, drain, reset, and what later versions send
+      return view;
+  }
+}
