@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 from msgspec import UNSET
@@ -21,6 +22,7 @@ from quizcast.domain.game import (
     Closed,
     CloseReason,
     Command,
+    Extended,
     Fact,
     Finished,
     Game,
@@ -148,6 +150,8 @@ class Conductor:
                 return events.question_shown(question, opening, game.question_count)
             case Closed():
                 return await self._score(before, quiz, fact)
+            case Extended(opening=opening):
+                return events.Extended(index=opening.question, closes_at=opening.closes_at)
             case LeaderboardShown(limit=limit):
                 ranked = await self._rank(game)
                 return events.Leaderboard(top=_places(ranked[:limit]), participants=len(ranked))
@@ -269,6 +273,14 @@ class Conductor:
             return
         self._spawn(self._tell_reach(game_id, reach_ms))
 
+    def slow(self, game_id: str, streams: int) -> None:
+        """So many streams of a game in this process are behind with reading."""
+        self._spawn(self._tell_slow(game_id, streams))
+
+    async def _tell_slow(self, game_id: str, streams: int) -> None:
+        with suppress(QuizcastError):  # it is told again soon
+            await self._games.tell_slow(game_id, self._process, streams)
+
     async def _tell_reach(self, game_id: str, reach_ms: int) -> None:
         try:
             await self._games.tell_reach(game_id, self._process, reach_ms)
@@ -366,8 +378,8 @@ def _places(ranked: Sequence[Ranked]) -> list[events.Place]:
 def _rows(game: Game, facts: Sequence[Fact]) -> list[Row]:
     rows: list[Row] = []
     for fact in facts:
-        if isinstance(fact, Opened):
+        if isinstance(fact, Opened | Extended):
             rows.append(OpeningRow(game.id, fact.opening))
-        if not isinstance(fact, LeaderboardShown):
+        if not isinstance(fact, Extended | LeaderboardShown):
             rows.append(PhaseRow(game.id, game.phase))
     return rows

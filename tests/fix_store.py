@@ -66,6 +66,7 @@ async def new_game(db: Database, host_id: str, quiz: QuizContent = QUIZ) -> Game
             quiz_id=stored.id,
             question_count=len(quiz.questions),
             created_at=1_700_000_000_000,
+            title=quiz.title,
             options=GameOptions(max_participants=500),
         )
         return await results.create_game(conn, lobby, quiz)

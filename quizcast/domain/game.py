@@ -21,6 +21,7 @@ LEAD_MS = 300  # unless a host says otherwise; longer by itself where an event t
 LEAD_MAX_MS = 5000
 KEYS_KEPT = 8  # idempotency keys remembered; a client retries its last command, not one of long ago
 TOP_MAX = 100
+TIME_LIMIT_MAX_MS = 3_600_000
 
 
 class Phase(StrEnum):
@@ -40,6 +41,14 @@ class CloseReason(StrEnum):
     ALL_ANSWERED = "all_answered"
 
 
+class QuestionOn(StrEnum):
+    """Where the text of a question is shown; a wish that pages honour, clients get the text in any case."""
+
+    BOTH = "both"
+    PHONES = "phones"
+    SCREEN = "screen"
+
+
 class GameOptions(Rules, frozen=True, kw_only=True):
     """What a host may choose when creating a game."""
 
@@ -48,6 +57,7 @@ class GameOptions(Rules, frozen=True, kw_only=True):
     late_join: bool = True
     lead_ms: Annotated[int, Meta(ge=0, le=10_000)] = LEAD_MS
     grace_ms: Annotated[int, Meta(ge=0, le=10_000)] = 500
+    question_on: QuestionOn = QuestionOn.BOTH
 
 
 class Game(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +69,7 @@ class Game(msgspec.Struct, frozen=True, kw_only=True):
     quiz_id: str
     question_count: int
     created_at: int
+    title: str = ""  # the quiz's
     options: GameOptions = GameOptions()
     phase: Phase = Phase.LOBBY
     opening: Opening | None = None  # the question that is open, or was last
@@ -102,6 +113,12 @@ class Close(msgspec.Struct, frozen=True, kw_only=True):
     question: int | None = None
 
 
+class Extend(msgspec.Struct, frozen=True, kw_only=True):
+    """Let the open question close later, at `closes_at`. Speed counts by the end as it is at last, for all alike."""
+
+    closes_at: int
+
+
 class ShowLeaderboard(msgspec.Struct, frozen=True, kw_only=True):
     """Show the first `limit` places."""
 
@@ -118,7 +135,7 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True):
     """End the game and show the podium."""
 
 
-Command: TypeAlias = Open | Close | ShowLeaderboard | Lock | Finish
+Command: TypeAlias = Open | Close | Extend | ShowLeaderboard | Lock | Finish
 
 # ── what came of it ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -136,6 +153,12 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
     reason: CloseReason
 
 
+class Extended(msgspec.Struct, frozen=True, kw_only=True):
+    """The open question closes later."""
+
+    opening: Opening
+
+
 class LeaderboardShown(msgspec.Struct, frozen=True, kw_only=True):
     """The leaderboard is on."""
 
@@ -146,7 +169,7 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
     """The game is over."""
 
 
-Fact: TypeAlias = Opened | Closed | LeaderboardShown | Finished
+Fact: TypeAlias = Opened | Closed | Extended | LeaderboardShown | Finished
 
 
 def step(game: Game, quiz: QuizContent, command: Command, now: int, key: str = "") -> tuple[Game, tuple[Fact, ...]]:
@@ -162,6 +185,8 @@ def step(game: Game, quiz: QuizContent, command: Command, now: int, key: str = "
             after, facts = _open(game, quiz, command, now)
         case Close():
             after, facts = _close(game, command)
+        case Extend():
+            after, facts = _extend(game, command, now)
         case ShowLeaderboard():
             after, facts = _show(game, command)
         case Lock():
@@ -220,6 +245,17 @@ def _close(game: Game, command: Close) -> tuple[Game, tuple[Fact, ...]]:
         return game, ()
     after = msgspec.structs.replace(game, phase=Phase.CLOSED)
     return after, (Closed(opening=game.opening, reason=command.reason),)
+
+
+def _extend(game: Game, command: Extend, now: int) -> tuple[Game, tuple[Fact, ...]]:
+    _not_over(game)
+    if game.opening is None or game.phase is not Phase.QUESTION or now > game.accepts_until:
+        raise OutOfPhase("no question is open")
+    closes_at = min(command.closes_at, game.opening.opens_at + TIME_LIMIT_MAX_MS)
+    if closes_at <= game.opening.closes_at:
+        return game, ()
+    opening = msgspec.structs.replace(game.opening, closes_at=closes_at)
+    return msgspec.structs.replace(game, opening=opening), (Extended(opening=opening),)
 
 
 def _show(game: Game, command: ShowLeaderboard) -> tuple[Game, tuple[Fact, ...]]:

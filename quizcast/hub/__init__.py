@@ -28,6 +28,7 @@ from quizcast.metrics import (
 )
 from quizcast.wire.events import (
     Gap,
+    Heartbeat,
     History,
     Kicked,
     Message,
@@ -49,6 +50,7 @@ RESULTS_AGAIN_S = 0.5
 AHEAD_PER_S = 20_000  # streams a second that `closed` is given time for to get out, before results come up behind it
 AHEAD_FROM = 100  # streams; for fewer it takes no time
 FILL_AGAIN_S = 0.5
+LOOK_EVERY_S = 2.0  # how the streams are; a host looks at it with two eyes, and 10,000 streams take 1 ms
 FULL_RETRY_S = 5.0
 
 log = logging.getLogger(__name__)
@@ -80,12 +82,16 @@ class Hub:
         heartbeat_s: float,
         max_age_s: float,
         reached: Callable[[str, int], None] = lambda _game_id, _took_ms: None,
+        slow: Callable[[str, int], None] = lambda _game_id, _streams: None,
     ) -> None:
         """`envelope` wraps a frame for the transport, `farewell` ends its body; `now` is the server's clock in ms.
 
         `reached` is told how many ms after its stamp a kept event had gone out to all streams of a game here.
+        `slow` is told how many streams of a game here are behind with reading, every `LOOK_EVERY_S` while there are any
+        and once when there are none any more.
         """
         self._reached = reached
+        self._slow = slow
         self._log = event_log
         self._views = views
         self._envelope = envelope
@@ -143,9 +149,11 @@ class Hub:
             stream.close(Closed.LOST, self._farewell)
             return self._counted(stream)
         opening = [*arrival.frames, *(message.frame for message in meanwhile)]
-        if opening:
-            # Should this process die, its clients must not all come back at the same moment.
-            opening[0] = with_retry(opening[0], random.randrange(RETRY_MIN_MS, RETRY_MAX_MS))
+        if not opening:
+            # Who has missed nothing is told so at once: a stream that stays silent may be held up by a proxy.
+            opening = [frame_of(Heartbeat(server_now_at=self._now(), last_id=str(channel.head)))]
+        # Should this process die, its clients must not all come back at the same moment.
+        opening[0] = with_retry(opening[0], random.randrange(RETRY_MIN_MS, RETRY_MAX_MS))
         stream.push(b"".join(map(self._envelope, opening)))
         if viewer.participant_id in channel.kicks[arrival.kicks :]:
             stream.close(Closed.KICKED, self._envelope(frame_of(Kicked(reason="kicked"))) + self._farewell)
@@ -260,6 +268,13 @@ class Hub:
         # What was published between `listen` and here found the channel not ready.
         self._fill(channel)
         self._pulse.start(channel)
+        channel.later("look", jittered(LOOK_EVERY_S), self._look, channel)
+
+    def _look(self, channel: Channel) -> None:
+        before, channel.slow = channel.slow, sum(stream.behind for stream in channel.streams)
+        if before or channel.slow:
+            self._slow(channel.game_id, channel.slow)
+        channel.later("look", LOOK_EVERY_S, self._look, channel)
 
     async def _catch_up(
         self, channel: Channel, viewer: Viewer, resume: Position | None

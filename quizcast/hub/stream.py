@@ -65,6 +65,11 @@ class Stream:
         if transport.get_write_buffer_size() > self._buffer_max:
             self.close(Closed.SLOW)
 
+    @property
+    def behind(self) -> bool:
+        """Whether its reader has left something unread that the kernel's buffer does not hold any more."""
+        return self.closed is None and self._transport.get_write_buffer_size() > 0
+
     def close(self, reason: Closed, last: bytes = b"") -> None:
         """End the stream, after `last`. The second call does nothing: the first reason is the true one."""
         if self.closed is not None:

@@ -24,6 +24,7 @@ PIN_TRIES = 50
 PIN_AFTER_END_S = 600  # so that who comes late reads "over" and not "unknown"
 TAKEOVER_MS = 1500  # scoring 10,000 answers takes a tenth of that; longer, and the one who sealed has died
 QUIZZES_KEPT = 500  # games that one process plays at once; more only costs a read each
+SLOW_FRESH_S = 10  # told every 2 s while it holds
 REACH_FRESH_S = 600  # a process that is gone must not slow the game down for long
 HASH_CHUNK = 2000  # fields per HSET and per HSCAN: no command holds the server for more than a few ms
 
@@ -180,6 +181,7 @@ class Games:
         """Save the next state with its events and rows; False, and nothing done, when somebody was quicker."""
         keys, game_id = self._keys, after.id
         opened = after.phase is Phase.QUESTION and before.game.phase is not Phase.QUESTION
+        extended = after.phase is Phase.QUESTION and not opened and after.opening != before.game.opening
         fields = _checked(after)
         due = after.accepts_until if after.phase is Phase.QUESTION else ""
         told = [part for event in events for part in (event.name, encode_data(event))]
@@ -203,7 +205,7 @@ class Games:
                 due,
                 self._ttl,
                 self._live.settings.log_events_max,
-                int(opened),
+                "opens" if opened else "goes on" if extended else "",
                 len(rows),
                 *map(encode_row, rows),
                 *told,
@@ -329,6 +331,24 @@ class Games:
         """How long the latest events took to reach everybody, by the slowest process; 0 when nothing is known."""
         found = await self._live.do("reach", self._live.client.hvals(self._keys.reach(game_id)))
         return max(map(int, found), default=0)
+
+    async def tell_slow(self, game_id: str, process: str, streams: int) -> None:
+        """Note how many of a process's streams are behind with reading; to be told again while there are any."""
+        key = self._keys.slow(game_id)
+        async with self._live.client.pipeline(transaction=False) as pipe:
+            pipe.hset(key, process, streams)
+            pipe.expire(key, SLOW_FRESH_S)
+            await self._live.do("tell_slow", pipe.execute())
+
+    async def connections(self, game_id: str) -> tuple[int, int, int]:
+        """How many take part, how many of them are there right now, and how many streams are slow."""
+        keys = self._keys
+        async with self._live.client.pipeline(transaction=False) as pipe:
+            pipe.hlen(keys.people(game_id))
+            pipe.zcount(keys.here(game_id), self._live.now(), "+inf")
+            pipe.hvals(keys.slow(game_id))
+            people, here, slow = await self._live.do("connections", pipe.execute())
+        return people, here, sum(map(int, slow))
 
     async def forget_due(self, game_id: str) -> None:
         """Take a game off the list of deadlines, because it is gone."""

@@ -99,6 +99,10 @@ class Keys:
         """Hash: process → ms from an event's stamp to the last of its streams, if that is long. Lives for minutes."""
         return self._of(game_id, "reach")
 
+    def slow(self, game_id: str) -> str:
+        """Hash: process → how many of its streams are behind with reading. Lives for seconds."""
+        return self._of(game_id, "slow")
+
     def channel(self, game_id: str) -> str:
         """Sharded pub/sub channel: the game's messages, as in `wire.events.Message`."""
         return self._of(game_id, "channel")

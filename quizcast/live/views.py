@@ -12,7 +12,8 @@ from quizcast.live.redis import Live
 from quizcast.wire.events import Me, Message, Position, Result, Snapshot, frame_of
 
 _decode_game = msgspec.msgpack.Decoder(Game).decode
-_FIELDS = ("epoch", "offset", "state", "scored", "event:question", "event:closed", "event:leaderboard")
+_EVENTS = ("question", "extended", "closed", "leaderboard")
+_FIELDS = ("epoch", "offset", "state", "scored", *(f"event:{name}" for name in _EVENTS))
 _FINAL = "event:finished"
 
 
@@ -20,7 +21,14 @@ class _Closed(msgspec.Struct, frozen=True):
     index: int
 
 
+class _Extended(msgspec.Struct, frozen=True):
+    index: int
+    closes_at: int
+
+
 _decode_closed = msgspec.json.Decoder(_Closed).decode
+_decode_extended = msgspec.json.Decoder(_Extended).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class Views:
@@ -44,7 +52,7 @@ class Views:
     async def state(self, game_id: str, participant_id: str | None) -> tuple[Position, Snapshot]:
         """The same, not yet as a frame."""
         look = self._live.script("look", [self._keys.game(game_id)], [*_FIELDS, _FINAL])
-        now, epoch, offset, state, scored, question, closed, board, final = await look
+        now, epoch, offset, state, scored, question, extended, closed, board, final = await look
         if state is None:
             raise GameUnknown()
         game = _decode_game(state)
@@ -57,7 +65,10 @@ class Views:
             question_index=game.question_index,
             question_count=game.question_count,
             participants=size,
-            question=msgspec.Raw(question) if asked and question else UNSET,
+            pin=game.pin,
+            title=game.title,
+            question_on=game.options.question_on,
+            question=_in_time(question, extended) if asked and question else UNSET,
             closed=msgspec.Raw(closed) if game.phase is Phase.CLOSED and closed else UNSET,
             leaderboard=msgspec.Raw(board) if board and game.phase is not Phase.QUESTION else UNSET,
             me=me or UNSET,
@@ -99,6 +110,15 @@ class Views:
             answered=asked,
             answer=msgspec.Raw(answer.partition(b":")[2]) if asked else None,
         )
+
+
+def _in_time(question: bytes, extended: bytes | None) -> msgspec.Raw:
+    """A question's data with the end that was told last."""
+    if extended is not None:
+        later, asked = _decode_extended(extended), _decode_fields(question)
+        if later.index == msgspec.json.decode(asked["index"]):
+            return msgspec.Raw(msgspec.json.encode({**asked, "closes_at": later.closes_at}))
+    return msgspec.Raw(question)
 
 
 def _result(index: int, standing: Standing) -> Result:

@@ -22,14 +22,13 @@ _decode_answers = msgspec.json.Decoder(dict[str, Given]).decode
 
 
 class StoredGame(msgspec.Struct, frozen=True, kw_only=True):
-    """A game as far as Postgres knows it, its title, how many take part, and its openings in their order.
+    """A game as far as Postgres knows it, how many take part, and its openings in their order.
 
     What only lives with the game (`locked`, `board_limit`, `keys`) has its default; `quiz_id` is empty when the quiz
     has been deleted.
     """
 
     game: Game
-    title: str
     participants: int
     openings: tuple[Opening, ...]
 
@@ -109,13 +108,14 @@ def _stored(row: _Row) -> StoredGame:
         quiz_id=row.quiz_id,
         question_count=row.question_count,
         created_at=row.created_at,
+        title=row.title,
         options=_decode_options(row.options),
         phase=Phase(row.phase),
         opening=openings[-1] if openings else None,
         played=tuple(opening.question for opening in openings),
         finished_at=row.finished_at,
     )
-    return StoredGame(game=game, title=row.title, participants=row.participants, openings=openings)
+    return StoredGame(game=game, participants=row.participants, openings=openings)
 
 
 async def load_results(conn: Connection, game_id: str) -> Record:

@@ -107,6 +107,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             heartbeat_s=settings.heartbeat_s,
             max_age_s=settings.stream_max_age_s,
             reached=conductor.reached,
+            slow=conductor.slow,
         )
         await event_log.start(hub.deliver, hub.restored)
         stack.push_async_callback(event_log.stop)

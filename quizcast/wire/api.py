@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from quizcast.domain.game import GameOptions, Phase
+from quizcast.domain.game import TIME_LIMIT_MAX_MS, GameOptions, Phase
 
 T = TypeVar("T")
 
@@ -130,7 +130,13 @@ class OpenQuestion(_Body, frozen=True, kw_only=True):
     """Which question to ask (default: the next), and for how long (default: as the quiz says)."""
 
     question: Annotated[int, Meta(ge=0)] | None = None
-    time_limit_ms: Annotated[int, Meta(ge=1000, le=3_600_000)] | None = None
+    time_limit_ms: Annotated[int, Meta(ge=1000, le=TIME_LIMIT_MAX_MS)] | None = None
+
+
+class ExtendRequest(_Body, frozen=True, kw_only=True):
+    """Until when the open question takes answers now; a moment before the present end changes nothing."""
+
+    closes_at: Annotated[int, Meta(ge=0, le=2**53)]
 
 
 class LeaderboardRequest(_Body, frozen=True, kw_only=True):
@@ -151,6 +157,7 @@ class GameView(_Body, frozen=True, kw_only=True):
     id: str
     pin: str
     quiz_id: str
+    title: str
     join_url: str
     phase: Phase
     question_index: int | None
@@ -169,6 +176,14 @@ class ParticipantView(_Body, frozen=True, kw_only=True):
     connected: bool
     score: int
     rank: int | None
+
+
+class Connections(_Body, frozen=True, kw_only=True):
+    """How the participants' streams are: `slow` are behind with reading, `gone` have none."""
+
+    healthy: int
+    slow: int
+    gone: int
 
 
 class ScreenToken(_Body, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from quizcast.domain import quiz
-from quizcast.domain.game import CloseReason, Phase
+from quizcast.domain.game import CloseReason, Phase, QuestionOn
 from quizcast.domain.scoring import Opening
 
 
@@ -100,6 +100,17 @@ class Question(_Event, frozen=True, kw_only=True):
     server_now_at: int | UnsetType = UNSET
 
 
+class Extended(_Event, frozen=True, kw_only=True):
+    """The open question closes later than was said."""
+
+    name = "extended"
+    kept = True
+
+    index: int
+    closes_at: int
+    server_now_at: int | UnsetType = UNSET
+
+
 class Closed(_Event, frozen=True, kw_only=True):
     """The question takes no more answers, and this is what was right."""
 
@@ -137,7 +148,7 @@ class Finished(_Event, frozen=True, kw_only=True):
     server_now_at: int | UnsetType = UNSET
 
 
-Kept = Question | Closed | Leaderboard | Finished
+Kept = Question | Extended | Closed | Leaderboard | Finished
 
 # ── fleeting ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -151,6 +162,9 @@ class Snapshot(_Event, frozen=True, kw_only=True):
     question_index: int | None
     question_count: int
     participants: int
+    pin: str
+    title: str
+    question_on: QuestionOn
     question: msgspec.Raw | UnsetType = UNSET
     closed: msgspec.Raw | UnsetType = UNSET
     leaderboard: msgspec.Raw | UnsetType = UNSET
@@ -229,6 +243,7 @@ class Drain(_Event, frozen=True, kw_only=True):
 EVENTS: tuple[type[_Event], ...] = (
     Snapshot,
     Question,
+    Extended,
     Closed,
     Result,
     Leaderboard,

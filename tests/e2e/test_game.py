@@ -30,12 +30,13 @@ WRONG: list[Any] = [0, [0], True, 300, "Lyon", None, 1, "bad"]
 FIELDS: dict[str, tuple[set[str], set[str]]] = {
     "snapshot": (
         {"phase", "question_index", "question_count", "participants", "server_now_at"},
-        {"question", "closed", "leaderboard", "me"},
+        {"question", "closed", "leaderboard", "me", "pin", "title", "question_on"},
     ),
     "question": (
         {"index", "count", "kind", "prompt", "points", "opens_at", "closes_at", "server_now_at"},
         {"choices", "media_url", "min", "max"},
     ),
+    "extended": ({"index", "closes_at", "server_now_at"}, set()),
     "closed": ({"index", "reason", "correct", "counts", "server_now_at"}, {"explanation"}),
     "result": ({"index", "correct", "points", "score", "rank", "streak", "answer"}, set()),
     "leaderboard": ({"top", "participants", "server_now_at"}, set()),
@@ -47,7 +48,7 @@ FIELDS: dict[str, tuple[set[str], set[str]]] = {
     "reset": ({"reason"}, set()),
     "drain": ({"retry_ms"}, set()),
 }
-KEPT = {"question", "closed", "leaderboard", "finished"}
+KEPT = {"question", "extended", "closed", "leaderboard", "finished"}
 PLACE = {"rank", "participant_id", "nickname", "score", "gained"}
 
 
@@ -80,11 +81,11 @@ async def test_a_game_of_every_kind_of_question_is_played_as_the_contract_says(a
     game = await host.game(EVERY_KIND, speed_scoring=False)
     assert game.view.keys() == {
         *("id", "pin", "quiz_id", "join_url", "phase", "question_index", "question_count", "participants"),
-        *("locked", "options", "created_at"),
+        *("locked", "options", "created_at", "title"),
     }
     assert game.view["options"].keys() == {
         *("max_participants", "speed_scoring", "streak_bonus", "close_when_all_answered", "late_join"),
-        *("lead_ms", "grace_ms"),
+        *("lead_ms", "grace_ms", "question_on"),
     }
     assert len(game.pin) == 6
     assert game.pin.isdigit()
@@ -736,6 +737,26 @@ async def test_nobody_sees_or_touches_what_is_anothers(api: Api) -> None:
     assert good(await game.call("GET", ""), 200)["locked"] is False
 
 
+async def test_more_time_is_told_to_everybody_and_the_connections_to_the_host(api: Api) -> None:
+    host = await api.register()
+    game = await host.game()
+    ada = await game.join("Ada")
+    await game.join("Ben")
+    async with ada.stream() as stream:
+        await game.open()
+        asked = await stream.get("question")
+        later = asked["closes_at"] + 10_000
+        await game.command("extend", closes_at=later)
+        told = await stream.get("extended")
+        assert told["index"] == 0
+        assert told["closes_at"] == later
+        assert good(await ada.state(), 200)["question"]["closes_at"] == later
+        seen = good(await game.call("GET", "/connections"), 200)
+        assert seen.keys() == {"healthy", "slow", "gone"}
+        assert sum(seen.values()) == 2
+        hold_to_the_contract(stream.events)
+
+
 async def test_a_game_made_twice_with_one_key_is_one_game(api: Api) -> None:
     host = await api.register()
     quiz = await host.quiz()
@@ -760,6 +781,7 @@ async def test_options_are_taken_over_and_default_to_the_contracts(api: Api) -> 
         "late_join": True,
         "lead_ms": 300,
         "grace_ms": 500,
+        "question_on": "both",
     }
     game = await host.game(max_participants=7)
     assert game.view["options"] == plain["options"] | PATIENT | {"max_participants": 7}

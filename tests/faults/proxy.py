@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Callable
 from typing import Self
 
 CHUNK = 65_536
+END_OF_HEAD = b"\r\n\r\n"
+STREAM = re.compile(rb"GET \S+/events[ ?]")
 
 
 class Link:
@@ -16,6 +19,7 @@ class Link:
     def __init__(self, proxy: "Proxy", near: asyncio.StreamWriter, far: asyncio.StreamWriter) -> None:
         self.silent = False
         self.subscribes = False  # it has asked Redis for a channel
+        self.streams = False  # it has asked quizcast for a game's events
         self._proxy = proxy
         self._ends = (near, far)
 
@@ -26,7 +30,14 @@ class Link:
         try:
             while data := await source.read(CHUNK):
                 self.subscribes = self.subscribes or (asking and b"SUBSCRIBE" in data)
-                waiting.put_nowait((time.monotonic() + self._proxy.delay_s, data))
+                self.streams = self.streams or (asking and STREAM.search(data) is not None)
+                if self.streams and self._proxy.holding and not asking:
+                    head, end, _ = data.partition(END_OF_HEAD)
+                    data = head + end if end else b""
+                if data and not (self._proxy.lost and self._proxy.lost in data):
+                    waiting.put_nowait((time.monotonic() + self._proxy.delay_s, data))
+            waiting.put_nowait((time.monotonic() + self._proxy.delay_s, b""))
+            await delivering  # or the last bytes would be lost with the line
         finally:
             delivering.cancel()
             self.cut()
@@ -35,6 +46,8 @@ class Link:
         while True:
             due, data = await waiting.get()
             await asyncio.sleep(due - time.monotonic())
+            if not data:
+                return
             if not (self.silent or self._proxy.silent):
                 to.write(data)
                 await to.drain()
@@ -49,7 +62,8 @@ class Proxy:
     """Listens on a port of the loopback, in a thread of its own; leaving the `with` block ends it.
 
     `delay_s` holds for what is sent from now on, in each direction; `silent` for all links, new ones too. While it is
-    `closed`, new connections are hung up on.
+    `closed`, new connections are hung up on. While it is `holding`, nothing but the head of an event stream gets through,
+    as with proxies that wait for the whole; a piece with `lost` in it is lost.
     """
 
     def __init__(self, far: str | tuple[str, int]) -> None:
@@ -57,6 +71,8 @@ class Proxy:
         self.delay_s = 0.0
         self.silent = False
         self.closed = False
+        self.holding = False
+        self.lost = b""
         self.port = 0
         self.links: set[Link] = set()
         self._far = far
@@ -97,8 +113,9 @@ class Proxy:
 
     def heal(self) -> None:
         """A plain line again. What was swallowed stays lost, so the silenced links are cut."""
-        self.delay_s, self.silent, self.closed = 0.0, False, False
-        self.cut(lambda link: link.silent)
+        held, self.holding = self.holding, False
+        self.delay_s, self.silent, self.closed, self.lost = 0.0, False, False, b""
+        self.cut(lambda link: link.silent or (held and link.streams))
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.CancelledError):

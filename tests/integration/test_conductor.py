@@ -11,7 +11,18 @@ import pytest
 
 from quizcast.conductor import Conductor, answer_try, join_try
 from quizcast.domain import scoring
-from quizcast.domain.game import Close, CloseReason, Finish, Game, GameOptions, Lock, Open, Phase, ShowLeaderboard
+from quizcast.domain.game import (
+    Close,
+    CloseReason,
+    Extend,
+    Finish,
+    Game,
+    GameOptions,
+    Lock,
+    Open,
+    Phase,
+    ShowLeaderboard,
+)
 from quizcast.domain.quiz import Order, Poll, QuizContent
 from quizcast.domain.scoring import Tally, outcome
 from quizcast.errors import (
@@ -23,6 +34,7 @@ from quizcast.errors import (
     QuestionNotOpen,
     QuizcastError,
     RedisUnavailable,
+    Unavailable,
 )
 from quizcast.intake import Intake, verdict_of
 from quizcast.live.games import Games
@@ -30,6 +42,7 @@ from quizcast.live.log import RedisLog
 from quizcast.live.presence import Presence
 from quizcast.live.redis import Live
 from quizcast.live.submissions import Submissions, Taken
+from quizcast.live.views import Views
 from quizcast.settings import Settings
 from quizcast.wire.events import History, Message, Position
 from quizcast.wire.rows import OpeningRow, PhaseRow, decode_row
@@ -573,3 +586,57 @@ async def test_a_reach_that_changes_no_lead_is_not_told(process: Process, monkey
         process.conductor.reached(game.id, reach_ms)
         await process.conductor.stop()
     assert told == [200, 180, 40], "what could not be told is made up for by the next"
+
+
+async def test_more_time_moves_the_deadline_the_snapshot_and_the_stored_question(processes: Sequence[Process]) -> None:
+    process, other = processes
+    game = await new_game(process.live, options=OPTIONS)
+    await process.join(game, "ada", "ben")
+    process.watch()
+    asked = await process.conductor.command(game.id, Open(time_limit_ms=1000))
+    await asyncio.sleep(0.7)  # within reach of the deadline: its timer is set
+    assert asked.opening is not None
+    longer = await other.conductor.command(game.id, Extend(closes_at=asked.opening.closes_at + 1000))
+    assert longer.opening is not None
+    assert longer.opening.closes_at == asked.opening.closes_at + 1000
+    _, snapshot = await Views(process.live).state(game.id, None)
+    assert msgspec.json.decode(snapshot.question)["closes_at"] == longer.opening.closes_at  # type: ignore[arg-type]
+    await asyncio.sleep(max(0, asked.opening.closes_at + 100 - await now(process.live)) / 1000)
+    await process.answer(game, 0, {"ada": 1})
+    (closed,) = await process.closed(game)
+    assert closed["reason"] == "time"
+    assert closed["server_now_at"] >= longer.opening.closes_at
+    assert (await process.games.standings(game.id, 0))["p-ada"].points in range(
+        700, 750
+    )  # half of the time, and a bit, at a quarter of the points each
+    shard = process.live.keys.shard_of(game.id)
+    rows = [decode_row(row[b"row"]) for _, row in await process.live.client.xrange(process.live.keys.rows(shard))]
+    assert OpeningRow(game.id, longer.opening) in rows
+
+
+async def test_a_question_that_is_being_closed_gets_no_more_time(process: Process) -> None:
+    game = await new_game(process.live, options=OPTIONS)
+    await process.join(game, "ada")
+    await process.conductor.command(game.id, Open())
+    assert await process.games.seal(game.id, 0, HOST) is HOST
+    with pytest.raises(Unavailable):
+        await process.conductor.command(game.id, Extend(closes_at=await now(process.live) + 60_000))
+    assert "extended" not in [one.name for one in await process.events(game)]
+
+
+async def test_slow_streams_are_counted_over_all_processes_and_forgotten(processes: Sequence[Process]) -> None:
+    process, other = processes
+    game = await new_game(process.live)
+    await process.join(game, "ada", "ben", "cy")
+    process.presence.arrived(game.id, "p-ada")
+    other.presence.arrived(game.id, "p-ben")
+    for one in processes:
+        await one.presence.report()
+    assert await process.games.connections(game.id) == (3, 3, 0)
+    process.conductor.slow(game.id, 1)
+    other.conductor.slow(game.id, 1)
+    await asyncio.sleep(0.05)
+    assert await other.games.connections(game.id) == (3, 3, 2)
+    process.conductor.slow(game.id, 0)
+    await asyncio.sleep(0.05)
+    assert await process.games.connections(game.id) == (3, 3, 1)

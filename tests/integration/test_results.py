@@ -377,6 +377,7 @@ async def _report(db: Database, game: Game) -> Results:
         id=game.id,
         pin=game.pin,
         quiz_id=game.quiz_id,
+        title=game.title,
         join_url="",
         phase=game.phase,
         question_index=None,

@@ -230,7 +230,7 @@ async def test_a_cursor_that_no_list_gave_out_is_refused(db: Database, host: acc
 async def test_a_game_comes_back_as_it_was_stored(db: Database, game: Game) -> None:
     async with db.read() as conn:
         stored = await results.get_game(conn, game.host_id, game.id)
-        assert stored == results.StoredGame(game=game, title=QUIZ.title, participants=0, openings=())
+        assert stored == results.StoredGame(game=game, participants=0, openings=())
         assert (await results.list_games(conn, game.host_id, 10)).items == [stored]
         assert (await results.load_results(conn, game.id)).quiz == QUIZ
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from sse_starlette import ServerSentEvent
 
 from quizcast.domain import quiz
-from quizcast.domain.game import CloseReason, Phase
+from quizcast.domain.game import CloseReason, Phase, QuestionOn
 from quizcast.domain.scoring import Opening
 from quizcast.wire import events
 from quizcast.wire.events import Message, Position, encode_data, frame, frame_of, parse_message, parse_position
@@ -147,6 +147,9 @@ def test_a_snapshot_carries_the_events_as_they_went_out() -> None:
         question_index=3,
         question_count=9,
         participants=2,
+        pin="123456",
+        title="Q",
+        question_on=QuestionOn.BOTH,
         question=msgspec.Raw(encode_data(shown)),
         server_now_at=OPENS,
     )
@@ -159,9 +162,10 @@ def test_events_have_the_contracts_names() -> None:
     names = {event.name for event in events.EVENTS}
     assert names == {
         *("snapshot", "question", "closed", "result", "leaderboard", "finished"),
-        *("lobby", "progress", "heartbeat", "kicked", "reset", "drain"),
+        *("lobby", "progress", "heartbeat", "kicked", "reset", "drain", "extended"),
     }
-    assert {event.name for event in events.EVENTS if event.kept} == {"question", "closed", "leaderboard", "finished"}
+    kept = {event.name for event in events.EVENTS if event.kept}
+    assert kept == {"question", "extended", "closed", "leaderboard", "finished"}
     alone = {event.name for event in events.EVENTS if event.audience is events.Audience.ONE}
     assert alone == {"result", "kicked"}
 

@@ -486,6 +486,7 @@ def _results() -> Results:
         id="g1",
         pin="123456",
         quiz_id="q1",
+        title="Q",
         join_url="/",
         phase="finished",
         question_index=2,

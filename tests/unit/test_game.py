@@ -12,10 +12,13 @@ from quizcast.domain.game import (
     KEYS_KEPT,
     LEAD_MAX_MS,
     LEAD_MS,
+    TIME_LIMIT_MAX_MS,
     Close,
     Closed,
     CloseReason,
     Command,
+    Extend,
+    Extended,
     Fact,
     Finish,
     Finished,
@@ -57,6 +60,7 @@ commands: st.SearchStrategy[Command] = st.one_of(
     st.builds(Open),
     st.builds(Close, reason=st.sampled_from(CloseReason), question=indexes),
     st.builds(Close, reason=st.just(HOST)),
+    st.builds(Extend, closes_at=st.integers(NOW, NOW + 90_000)),
     st.builds(ShowLeaderboard, limit=st.integers(-5, 500)),
     st.builds(Lock, locked=st.booleans()),
     st.builds(Finish),
@@ -230,6 +234,32 @@ def test_a_finished_game_takes_no_commands_but_finish_again() -> None:
             step(game, QUIZ, command, NOW)
     with pytest.raises(OutOfPhase):
         step(game, QUIZ, Close(reason=HOST), NOW)
+
+
+def test_an_open_question_can_be_given_more_time_but_never_more_than_an_hour() -> None:
+    game, facts = played(Open(), Extend(closes_at=NOW + 20_000))
+    assert game.opening is not None
+    assert game.opening.closes_at == NOW + 20_000
+    assert facts[-1] == Extended(opening=game.opening)
+    game, _ = played(Extend(closes_at=NOW + 2 * TIME_LIMIT_MAX_MS), game=game)
+    assert game.opening is not None
+    assert game.opening.closes_at == game.opening.opens_at + TIME_LIMIT_MAX_MS
+
+
+def test_more_time_comes_too_late_once_no_answer_counts_any_more() -> None:
+    game, _ = played(Open())
+    longer = Extend(closes_at=NOW + 20_000)
+    step(game, QUIZ, longer, game.accepts_until)
+    with pytest.raises(OutOfPhase):
+        step(game, QUIZ, longer, game.accepts_until + 1)
+    for before in (LOBBY, played(Open(), Close(reason=HOST))[0]):
+        with pytest.raises(OutOfPhase):
+            step(before, QUIZ, longer, NOW)
+
+
+def test_a_question_never_closes_earlier_than_was_said() -> None:
+    game, _ = played(Open())
+    assert step(game, QUIZ, Extend(closes_at=NOW + 5_299), NOW) == (game, ())
 
 
 def test_a_longer_leaderboard_is_shown_again_and_the_same_is_not() -> None:

@@ -85,7 +85,7 @@ def test_the_names_of_the_operations_stay(made: dict[str, Any]) -> None:
 
 
 def test_every_event_of_the_contract_is_described(made: dict[str, Any]) -> None:
-    assert set(made["x-events"]) == EVENT_NAMES == {event.name for event in EVENTS}
+    assert set(made["x-events"]) == {event.name for event in EVENTS} >= EVENT_NAMES
     for name, schema in made["x-events"].items():
         assert schema["$ref"].removeprefix("#/components/schemas/") in made["components"]["schemas"], name
 

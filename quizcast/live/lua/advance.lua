@@ -1,11 +1,11 @@
 -- Write a game's next state, log its events, publish them and hand its rows to the flush: all of it, or nothing.
 -- KEYS  1 game   2 log   3 due   4 rows   5 waiting   6 done   7 here   8 channel (so that SPUBLISH finds its slot)
 -- ARGV  1 game id   2 revision that must still hold   3 state   4 phase   5 question   6 opens_at   7 until   8 shut
---       9 scored   10 due_at ('' = none)   11 ttl in seconds   12 most log entries   13 '1' when a question opens
+--       9 scored   10 due_at ('' = none)   11 ttl in seconds   12 most log entries   13 whether a question 'opens' or 'goes on'
 --       14 number of rows n, then n rows; then name and data of each event
--- returns {1, offset} or {0, 0} when the revision has moved on
-local revision = redis.call('HGET', KEYS[1], 'revision')
-if revision ~= ARGV[2] then return {0, 0} end
+-- returns {1, offset} or {0, 0} when the revision has moved on, or the question that is to go on is being closed
+local game = redis.call('HMGET', KEYS[1], 'revision', 'sealed')
+if game[1] ~= ARGV[2] or (ARGV[13] == 'goes on' and game[2] == ARGV[5]) then return {0, 0} end
 
 local t = redis.call('TIME')
 local now = string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000))
@@ -15,7 +15,7 @@ redis.call('HSET', KEYS[1], 'state', ARGV[3], 'phase', ARGV[4], 'question', ARGV
 redis.call('HINCRBY', KEYS[1], 'revision', 1)
 if ARGV[10] == '' then redis.call('ZREM', KEYS[3], ARGV[1]) else redis.call('ZADD', KEYS[3], ARGV[10], ARGV[1]) end
 
-if ARGV[13] == '1' then
+if ARGV[13] == 'opens' then
   -- Whoever is connected now is waited for; presence.lua adds those who come later.
   redis.call('HDEL', KEYS[1], 'sealed', 'event:closed', 'event:leaderboard')
   redis.call('DEL', KEYS[5], KEYS[6])

@@ -3,10 +3,12 @@
 
 -- name: store_openings
 -- params rows: game_id, question, opens_at, closes_at, shuffle (as '{1,0,2}')
+-- A question that was given more time comes again; its latest end stays.
 INSERT INTO openings (game_id, question, opens_at, closes_at, shuffle)
 SELECT given->>0, (given->>1)::int, (given->>2)::bigint, (given->>3)::bigint, (given->>4)::smallint[]
 FROM json_array_elements(%(rows)s::json) AS given
-ON CONFLICT DO NOTHING;
+ON CONFLICT (game_id, question) DO UPDATE SET closes_at = excluded.closes_at
+WHERE openings.closes_at < excluded.closes_at;
 
 -- name: store_joins
 -- params rows: game_id, id, nickname, number, joined_at

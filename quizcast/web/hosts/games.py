@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from quizcast import formats
 from quizcast.auth import Kind
-from quizcast.domain.game import Close, CloseReason, Command, Finish, Game, Lock, Open, ShowLeaderboard
+from quizcast.domain.game import Close, CloseReason, Command, Extend, Finish, Game, Lock, Open, ShowLeaderboard
 from quizcast.domain.quiz import QuizContent, listed
 from quizcast.errors import (
     CursorInvalid,
@@ -28,7 +28,9 @@ from quizcast.store import library, results
 from quizcast.web.hosts.parts import file_reply, host_route, one_of
 from quizcast.web.http import PAGED, Call, Endpoint, Handler, Query
 from quizcast.wire.api import (
+    Connections,
     CreateGame,
+    ExtendRequest,
     GameView,
     LeaderboardRequest,
     LockRequest,
@@ -63,6 +65,7 @@ async def create_game(call: Call) -> Any:
         quiz_id=quiz.id,
         question_count=len(quiz.questions),
         created_at=services.live.now(),
+        title=quiz.title,
         options=wish.options,
     )
     try:
@@ -106,6 +109,11 @@ async def close_question(call: Call) -> Any:
     return await _command(call, Close(reason=CloseReason.HOST))
 
 
+async def extend_question(call: Call) -> Any:
+    """Let the open question close later."""
+    return await _command(call, Extend(closes_at=call.body.closes_at))
+
+
 async def show_leaderboard(call: Call) -> Any:
     """Push the leaderboard to everybody."""
     wish: LeaderboardRequest = call.body or LeaderboardRequest()
@@ -141,6 +149,15 @@ async def list_participants(call: Call) -> Any:
     ]
     after = first + limit
     return Page(items=items, next_cursor=f"o{after}" if after < len(ranked) else None)
+
+
+async def get_connections(call: Call) -> Any:
+    """How the participants' streams are, over all processes."""
+    game_id = call.param("game_id")
+    await call.services.owned(game_id, call.host_id)
+    people, here, slow = await call.services.games.connections(game_id)
+    slow = min(slow, here)  # somebody may have two streams
+    return Connections(healthy=here - slow, slow=slow, gone=people - here)
 
 
 async def remove_participant(call: Call) -> Any:
@@ -198,6 +215,7 @@ def _game_view(call: Call, game: Game, participants: int) -> GameView:
         id=game.id,
         pin=game.pin,
         quiz_id=game.quiz_id,
+        title=game.title,
         join_url=f"{call.base_url}/join/{game.pin}",
         phase=game.phase,
         question_index=game.question_index,
@@ -256,6 +274,7 @@ ENDPOINTS = [
     host_route("GET", "/games/{game_id}", get_game, "One game.", reply=GameView, errors=(GameUnknown,)),
     _game("open", open_question, "Ask the next question, or the one that is named.", wish=OpenQuestion),
     _game("close", close_question, "Take no more answers, and say what was right."),
+    _game("extend", extend_question, "Let the open question close later.", wish=ExtendRequest, optional=False),
     _game("leaderboard", show_leaderboard, "Push the leaderboard to everybody.", wish=LeaderboardRequest),
     _game("finish", finish_game, "End the game and show the podium."),
     _game("lock", lock_game, "Let nobody new in, or let them in again.", wish=LockRequest, optional=False),
@@ -267,6 +286,14 @@ ENDPOINTS = [
         reply=Page[ParticipantView],
         query=PAGED,
         errors=(GameUnknown, CursorInvalid, RedisUnavailable),
+    ),
+    host_route(
+        "GET",
+        "/games/{game_id}/connections",
+        get_connections,
+        "How the participants' streams are.",
+        reply=Connections,
+        errors=(GameUnknown, RedisUnavailable),
     ),
     host_route(
         "DELETE",
