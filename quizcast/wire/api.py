@@ -84,10 +84,10 @@ class HostView(_Body, frozen=True, kw_only=True):
 
 
 class Session(_Body, frozen=True, kw_only=True):
-    """What a login brings; `expires_in` in seconds, of the access token."""
+    """What a login brings; `expires_in` in seconds, of the access token. Without tokens where cookies carry them."""
 
-    access_token: str
-    refresh_token: str
+    access_token: str | UnsetType = UNSET
+    refresh_token: str | UnsetType = UNSET
     expires_in: int
     host: HostView
     token_type: str = "Bearer"

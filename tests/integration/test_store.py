@@ -96,6 +96,36 @@ async def test_of_many_who_spend_a_token_at_once_exactly_one_wins_and_the_family
             await accounts.rotate_login(db, family, b"next%d" % turn, b"x", LIFE_S)
 
 
+async def test_who_comes_with_the_spent_token_and_the_same_next_is_told_the_same_for_a_while(
+    db: Database, host: accounts.Host
+) -> None:
+    family = await _logged_in(db, host)
+    tries = [accounts.rotate_login(db, family, b"1", b"2", LIFE_S, grace_s=30) for _ in range(8)]
+    assert await asyncio.gather(*tries) == [host] * 8
+    await asyncio.sleep(0.3)  # and what is told again does not begin the while anew
+    assert await accounts.rotate_login(db, family, b"1", b"2", LIFE_S, grace_s=30) == host
+    with pytest.raises(RefreshInvalid):
+        await accounts.rotate_login(db, family, b"1", b"2", LIFE_S, grace_s=0.2)
+    with pytest.raises(RefreshInvalid):
+        await accounts.rotate_login(db, family, b"2", b"3", LIFE_S, grace_s=30)
+
+
+async def test_the_grace_is_for_the_same_next_alone(db: Database, host: accounts.Host) -> None:
+    family = await _logged_in(db, host)
+    await accounts.rotate_login(db, family, b"1", b"2", LIFE_S, grace_s=30)
+    with pytest.raises(RefreshInvalid):
+        await accounts.rotate_login(db, family, b"1", b"thief", LIFE_S, grace_s=30)
+    with pytest.raises(RefreshInvalid):
+        await accounts.rotate_login(db, family, b"2", b"3", LIFE_S, grace_s=30)
+
+
+async def test_a_login_of_the_version_before_goes_on(db: Database, host: accounts.Host) -> None:
+    family = await _logged_in(db, host)
+    async with db.write() as conn:  # as that version spends a token
+        await conn.execute("UPDATE logins SET digest = %s WHERE family = %s", [b"2", family])
+    assert await accounts.rotate_login(db, family, b"2", b"3", LIFE_S, grace_s=30) == host
+
+
 async def test_a_login_ends_when_its_time_is_over_or_the_host_logs_out(db: Database, host: accounts.Host) -> None:
     family = await _logged_in(db, host, life_s=-1)
     with pytest.raises(RefreshInvalid):
