@@ -25,8 +25,8 @@ function Choices({ question, put, wrong }) {
   return html`<${Lines} lines=${question.choices} most=${LIMITS.choices} least=${LINES_MIN} field="choices" wrong=${wrong} marks=${kind !== "order"}
     onLines=${(choices) => put({ choices })} legend=${t(kind === "order" ? "editor.items" : "editor.choices")} hint=${t(`editor.choices_hint_${kind}`)}
     add=${t(kind === "order" ? "editor.add_item" : "editor.add_choice")} arrows=${kind === "order"}
-    aside=${right && ((line, place) => html`<button type="button" class="rightness" aria-pressed=${line.correct} onClick=${() => flip(place)}
-      aria-label=${t("editor.is_right", { name: nameOf(line, place) })} title=${t("editor.mark_right")}><span aria-hidden="true">✓</span></button>`)} />`;
+    aside=${right ? (line, place) => html`<button type="button" class="rightness" aria-pressed=${line.correct} onClick=${() => flip(place)}
+      aria-label=${t("editor.is_right", { name: nameOf(line, place) })} title=${t("editor.mark_right")}><span aria-hidden="true">✓</span></button>` : null} />`;
 }
 
 function Accepted({ question, put, wrong }) {

@@ -34,6 +34,11 @@ export function copied(question) {
   return { ...question, key: newKey(), choices: anew(question.choices), accepted: anew(question.accepted) };
 }
 
+/** Whether anything is written in it. */
+export function isBegun({ prompt, choices, accepted, right, truth, media_url, explanation }) {
+  return [prompt, right, media_url, explanation, ...[...choices, ...accepted].map(({ text }) => text)].some((text) => text.trim()) || truth !== null;
+}
+
 /** A list with the item at `from` moved to `to`. */
 export function moved(list, from, to) {
   const next = [...list];

@@ -4,7 +4,7 @@ import { language, t } from "../ui/i18n.js";
 import { Dialog } from "../ui/parts.js";
 import { blank, blankQuiz, copied, fromQuiz, isScored, LIMITS, moved } from "./draft.js";
 import { QuestionList } from "./list.js";
-import { Confirm, Grow, reason, Saying, useFetched } from "./parts.js";
+import { Confirm, Menu, reason, Saying, useFetched } from "./parts.js";
 import { Preview } from "./preview.js";
 import { QuestionForm } from "./question.js";
 import { Link, navigate, rename, useGuard } from "./router.js";
@@ -80,6 +80,7 @@ function Writing({ quiz }) {
     };
     say(t("editor.question_deleted", { n: at + 1 }), { label: t("editor.undo"), act });
   };
+  const duplicate = () => add(copied(question));
   const move = (from, to) => {
     if (to < 0 || to >= saver.draft.questions.length) return;
     changeAll(moved(saver.draft.questions, from, to));
@@ -140,14 +141,18 @@ function Writing({ quiz }) {
           ? html`<div class="row tools">
                 <h2>${t("editor.question_n", { n: place + 1 })}</h2>
                 <div class="row push">
-                  <button type="button" class="button quiet icon narrow-only" aria-label=${t("editor.preview")} onClick=${() => setOpen("preview")}>${t("editor.preview")}</button>
+                  <button type="button" class="button quiet narrow-only" onClick=${() => setOpen("preview")}>${t("editor.preview")}</button>
                   <button type="button" class="button quiet icon" disabled=${place === 0} aria-label=${t("editor.move_up")} title=${t("editor.move_up")} onClick=${() => move(place, place - 1)}>↑</button>
                   <button type="button" class="button quiet icon" disabled=${place === draft.questions.length - 1} aria-label=${t("editor.move_down")} title=${t("editor.move_down")} onClick=${() => move(place, place + 1)}>↓</button>
-                  <button type="button" class="button quiet" onClick=${() => add(copied(question))}>${t("host.duplicate")}</button>
-                  <button type="button" class="button quiet danger" onClick=${() => remove(question.key)}>${t("host.delete")}</button>
+                  <button type="button" class="button quiet wide-only" onClick=${duplicate}>${t("host.duplicate")}</button>
+                  <button type="button" class="button quiet danger wide-only" onClick=${() => remove(question.key)}>${t("host.delete")}</button>
+                  <div class="phone-only"><${Menu} label=${t("editor.more")}>
+                    <button type="button" class="button quiet block" onClick=${duplicate}>${t("host.duplicate")}</button>
+                    <button type="button" class="button quiet danger block" onClick=${() => remove(question.key)}>${t("host.delete")}</button>
+                  <//></div>
                 </div>
               </div>
-              <div class="card"><${QuestionForm} question=${question} place=${place} faults=${faults}
+              <div class="card"><${QuestionForm} question=${question} faults=${faults}
                 onChange=${(next) => changeAll(saver.draft.questions.map((one) => (one.key === next.key ? next : one)))} /></div>
               <div class="row"><button type="button" class="button primary" onClick=${() => add()}>+ ${t("editor.add_question")}</button>
                 <span class="muted small keys">${t("editor.keys")}</span></div>`
@@ -170,8 +175,8 @@ function Writing({ quiz }) {
 
 /** Whether all is on the server; always to be seen, and read out when it changes. */
 function SaveState({ saver, unfinished, onShow }) {
-  const { state, error } = saver;
-  const [tone, text] = saveText(state, error, unfinished);
+  const { state } = saver;
+  const [tone, text] = saveText(saver, unfinished);
   return html`<div class="save-state" data-tone=${tone} data-state=${state}>
     <span role="status">${text}</span>
     ${state === "failed" && html`<button type="button" class="button quiet" onClick=${() => saver.flush()}>${t("host.try_again")}</button>`}
@@ -179,11 +184,12 @@ function SaveState({ saver, unfinished, onShow }) {
   </div>`;
 }
 
-function saveText(state, error, unfinished) {
+function saveText({ state, error, quiz: saved }, unfinished) {
   if (state === "failed") return ["bad", t("editor.not_saved", { reason: reason(error) })];
   if (state === "conflict") return ["bad", t("editor.not_saved", { reason: t("editor.conflict_short") })];
   if (state === "gone") return ["bad", t("editor.not_saved", { reason: t("error.quiz_unknown") })];
   if (state !== "saved") return ["busy", t("editor.saving")];
+  if (!saved) return ["busy", t("editor.saves_itself")];
   if (unfinished) return ["warn", t("editor.saved_but", { n: unfinished })];
   return ["good", t("editor.saved")];
 }

@@ -16,7 +16,7 @@ export function Import({ files, onClose, onDone }) {
   const bring = async (chosen) => {
     work(true);
     for (const file of chosen) {
-      const outcome = await brought(file);
+      const outcome = await imported(file);
       set((all) => [outcome, ...all]);
       if (outcome.quizzes) onDone();
     }
@@ -42,10 +42,11 @@ export function Import({ files, onClose, onDone }) {
   <//>`;
 }
 
-function Outcome({ name, quizzes, found, warnings, problem, errors }) {
+function Outcome({ name, quizzes, warnings, problem, errors }) {
+  const brought = quizzes?.reduce((sum, quiz) => sum + quiz.question_count, 0);
   const lines = problem ? errors : warnings;
   return html`<div class="note" data-tone=${problem ? "bad" : warnings.length ? null : "good"}>
-    <p><b dir="auto">${name}</b>: ${problem ?? t("host.imported", { n: found, title: quizzes.map(({ title }) => title).join(", ") })}</p>
+    <p><b dir="auto">${name}</b>: ${problem ?? t("host.imported", { n: brought, title: quizzes.map(({ title }) => title).join(", ") })}</p>
     ${problem && errors.length > 0 && html`<p>${t("host.import_nothing")}</p>`}
     ${lines.length > 0 &&
     html`${!problem && html`<p>${t("host.import_left_out", { n: lines.length })}</p>`}
@@ -53,7 +54,7 @@ function Outcome({ name, quizzes, found, warnings, problem, errors }) {
   </div>`;
 }
 
-async function brought(file) {
+async function imported(file) {
   const key = newKey();
   const { name } = file;
   if (file.size > FILE_MIB * 2 ** 20) return { key, name, problem: t("host.import_too_large", { n: FILE_MIB }), errors: [] };

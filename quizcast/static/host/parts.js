@@ -19,7 +19,7 @@ export function Menu({ label, children }) {
   const box = useRef(null);
   useEffect(() => {
     const shut = (event) => {
-      if (!box.current.open) return;
+      if (!box.current?.open) return;
       if (event.type === "keydown") {
         if (event.key !== "Escape") return;
         box.current.querySelector("summary").focus();

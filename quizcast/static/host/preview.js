@@ -32,7 +32,8 @@ function asSent(question, index, count) {
     points: isScored(kind) ? Number(question.points) || 0 : 0,
   };
   if (hasChoices(kind)) {
-    const texts = question.choices.filter(({ text }) => text.trim()).map(({ text }) => ({ text: text.trim() }));
+    const written = question.choices.filter(({ text }) => text.trim());
+    const texts = (written.length < 2 ? question.choices : written).map(({ text }) => ({ text: text.trim() || "…" }));
     seen.choices = kind === "order" ? texts.reverse() : texts;
   }
   if (kind === "numeric") {

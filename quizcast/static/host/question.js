@@ -11,7 +11,7 @@ const SECONDS = [5, 10, 20, 30, 45, 60, 90, 120, 300]; // offered; any other may
 const POINTS = [0, 500, 1000, 2000];
 
 /** `faults` are those to be shown; `onChange(question)`. */
-export function QuestionForm({ question, place, faults, onChange }) {
+export function QuestionForm({ question, faults, onChange }) {
   const put = (fields) => onChange({ ...question, ...fields });
   const wrong = (field) => {
     const found = faults.find((fault) => fault.field === field);
@@ -34,7 +34,7 @@ export function QuestionForm({ question, place, faults, onChange }) {
         ${KINDS.map((kind) => html`<option value=${kind}>${t(`editor.kind_${kind}`)}</option>`)}
       </select>
     <//>
-    <${Field} id="q-prompt" label=${t("editor.prompt", { n: place + 1 })} wrong=${wrong("prompt")}>
+    <${Field} id="q-prompt" label=${t("editor.prompt")} wrong=${wrong("prompt")}>
       <${Grow} id="q-prompt" class="grow prompt-input" value=${question.prompt} maxlength=${LIMITS.prompt} aria-invalid=${!!wrong("prompt")}
         placeholder=${t(`editor.prompt_example_${question.kind}`)} onText=${(prompt) => put({ prompt })} onKeyDown=${next} />
     <//>

@@ -1,7 +1,7 @@
 // Keeps a draft: in this tab at once, on the server a moment later. What the server would not take, a question that is
 // not finished, is held back (its last good form stays), so that one of them never keeps the others from being saved.
 import { newKey } from "../quizcast.js";
-import { faults, fieldOf, fromQuiz, toQuestion } from "./draft.js";
+import { faults, fieldOf, fromQuiz, isBegun, toQuestion } from "./draft.js";
 import { api } from "./session.js";
 
 const CALM_MS = 900; // without typing, before a save
@@ -41,14 +41,17 @@ export class Saver extends EventTarget {
     return this.quiz?.id ?? null;
   }
 
-  /** Questions that are held back, with what is wrong: `[{question, faults}]`. */
+  /** Questions that are held back and that would be missed: `[{question, faults}]`. A blank new one is not. */
   get unfinished() {
-    return this.draft.questions.map((question) => ({ question, faults: this.faultsOf(question) })).filter((one) => one.faults.length);
+    return this.draft.questions
+      .filter((question) => this.#good.has(question.key) || isBegun(question))
+      .map((question) => ({ question, faults: this.faultsOf(question) }))
+      .filter((one) => one.faults.length);
   }
 
   /** Whether something would be lost with this tab. */
   get unsaved() {
-    return this.state !== "saved" || this.unfinished.some(({ question }) => isBegun(question));
+    return this.state !== "saved" || this.unfinished.length > 0;
   }
 
   /** What is wrong with a question: by what this page knows, else by what the server said. */
@@ -278,8 +281,4 @@ function content({ title, description, language, questions }, untitled) {
 
 function isTitled({ title, description }) {
   return Boolean(title.trim() || description.trim());
-}
-
-function isBegun(question) {
-  return Boolean(question.prompt.trim() || question.choices.some(({ text }) => text.trim()));
 }
