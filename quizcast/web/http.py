@@ -142,7 +142,8 @@ Handler = Callable[[Call], Awaitable[Any]]
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A route: what it is called with, what it answers, who may call it, what can go wrong.
 
-    `body` is decoded from JSON (MessagePack too, where `packed`); None for no body, `bytes` for a body as it is.
+    `body` is decoded from JSON (MessagePack too, where `packed`); None for no body, `bytes` for a body as it is,
+    of one of the `body_types`. `body_max` is in bytes, or the setting that says how many.
     """
 
     method: str
@@ -153,7 +154,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     body: Any = None
     body_optional: bool = False
-    body_max: int = BODY_MAX
+    body_max: int | str = BODY_MAX
+    body_types: tuple[str, ...] = ("application/octet-stream",)
     packed: bool = False
     reply: Any = None
     media_types: tuple[str, ...] = (JSON,)

@@ -116,6 +116,15 @@ class Imported(_Body, frozen=True, kw_only=True):
     warnings: list[FieldProblem]
 
 
+class MediaView(_Body, frozen=True, kw_only=True):
+    """An image of a host; `url`, a path of this server, goes into a question's `media_url`. `bytes` is its size."""
+
+    id: str
+    url: str
+    content_type: str
+    bytes: int
+
+
 # ── games ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -22,15 +22,17 @@ from quizcast.errors import (
     EmailTaken,
     GameUnknown,
     InvalidInput,
+    MediaFull,
     MigrationFailed,
     PostgresUnavailable,
     QuizUnknown,
     RefreshInvalid,
     Stale,
+    TokenInvalid,
 )
 from quizcast.ids import new_id
 from quizcast.settings import Settings
-from quizcast.store import accounts, library, results
+from quizcast.store import accounts, library, media, results
 from quizcast.store.db import Database, queries
 from tests.fix_store import QUIZ, new_game
 from tests.unit.quizzes import quizzes
@@ -306,6 +308,46 @@ async def test_what_belongs_to_a_host_goes_with_the_account(db: Database, game: 
         await conn.execute("DELETE FROM hosts")
     for table in ("quizzes", "games", "logins"):
         assert await _count(db, table) == 0
+
+
+# ── images ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_image_is_found_again_by_its_bytes_and_its_id(db: Database, host: accounts.Host) -> None:
+    async with db.write() as conn:
+        kept = await media.keep(conn, host.id, b"\0\xff" * 5, "image/png", 100)
+        assert await media.keep(conn, host.id, b"\0\xff" * 5, "image/png", 100) == kept
+    async with db.read() as conn:
+        assert await media.get_image(conn, kept.id) == media.Image(content_type="image/png", content=b"\0\xff" * 5)
+        assert await media.get_image(conn, new_id()) is None
+        assert (await media.list_media(conn, host.id, 10)).items == [kept]
+
+
+async def test_a_hosts_images_have_a_bound_together_whoever_sends_them_at_once(
+    db: Database, host: accounts.Host
+) -> None:
+    async def keep(content: bytes) -> media.Media:
+        async with db.write() as conn:
+            return await media.keep(conn, host.id, content, "image/png", 25)
+
+    outcomes = await asyncio.gather(*(keep(b"%d" % place * 10) for place in range(4)), return_exceptions=True)
+    assert [type(one) for one in outcomes if isinstance(one, BaseException)] == [MediaFull, MediaFull]
+    there = [one for one in outcomes if isinstance(one, media.Media)]
+    assert (await keep(b"12345")).bytes == 5
+    async with db.write() as conn:
+        await media.delete_media(conn, host.id, there[0].id)
+    assert (await keep(b"x" * 10)).bytes == 10
+
+
+async def test_images_go_with_their_host(db: Database, host: accounts.Host) -> None:
+    async with db.write() as conn:
+        await media.keep(conn, host.id, b"x", "image/png", 10)
+    async with db.write() as conn:
+        await conn.execute("DELETE FROM hosts")
+    assert await _count(db, "media") == 0
+    async with db.write() as conn:
+        with pytest.raises(TokenInvalid):
+            await media.keep(conn, host.id, b"x", "image/png", 10)
 
 
 # ── pools ─────────────────────────────────────────────────────────────────────────────────────────────────────
