@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -55,24 +56,28 @@ Object.assign(window, quizcast, {
 });
 </script>
 """
+GUIDE = (Path(__file__).parents[1] / "docs" / "client.md").read_text("utf-8")
+EXAMPLE = GUIDE.split("<!-- a page -->\n```html\n")[1].split("```\n<!-- end a page -->")[0]
+PAGES = {"/": PAGE, "/player.html": EXAMPLE.encode()}
 
 
 class Elsewhere(http.server.SimpleHTTPRequestHandler):
-    """Another site: quizcast's static files, and a page that knows nothing but `quizcast.js`."""
+    """Another site: pages that know nothing of quizcast but `quizcast.js`, with the static files beside them."""
 
     # As the standard has it: what a machine thinks of `.js` differs.
     extensions_map: ClassVar = {".js": "text/javascript"}
 
     def do_GET(self) -> None:
-        """The page at the root, files elsewhere."""
-        if urlsplit(self.path).path != "/":
+        """The pages, and files beside them."""
+        page = PAGES.get(urlsplit(self.path).path)
+        if page is None:
             super().do_GET()
             return
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(PAGE)))
+        self.send_header("Content-Length", str(len(page)))
         self.end_headers()
-        self.wfile.write(PAGE)
+        self.wfile.write(page)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""

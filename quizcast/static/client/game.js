@@ -16,6 +16,7 @@ const FAILURES_MAX = 3; // streams that could not be opened, before it is tried 
 const POLL_MS = 2000;
 const POLL_TIMEOUT_MS = 8000;
 const PROBE_MS = 3000;
+const LINE_CAP_MS = 5000; // between tries where nothing answers: asking a dead line again costs nobody anything
 const STEADY_MS = 5000; // a stream that lasted so long was a good one
 const FRESH_MS = 2000; // a line that was heard so lately need not be tested
 
@@ -98,6 +99,11 @@ export class Game extends EventTarget {
     this.#nap?.abort();
   }
 
+  /** Do not wait for the next try. For a button; and whoever has just had an answer knows that the line is back. */
+  retry() {
+    if (this.#nap || this.connection.state !== "live") this.#again(false);
+  }
+
   /** Tell `view` something that is no event of the stream; the outbox's receipts come this way. */
   tell(name, data) {
     const before = this.view;
@@ -137,7 +143,7 @@ export class Game extends EventTarget {
       if (life.aborted || this.#final(error)) return;
       if (stream.why === "wake") continue;
       if (waitMs === null) {
-        waitMs = backoff(this.#failures, { baseMs: this.#retryMs, atLeastMs: error?.retryAfterMs ?? 0 });
+        waitMs = pause(this.#failures, this.#retryMs, error);
         this.#failures += 1;
       }
       if (!stream.heard) this.#lost(error, waitMs); // one that was good and then broke: the next will tell
@@ -237,13 +243,18 @@ export class Game extends EventTarget {
   #wake(event) {
     if (event.type === "visibilitychange" && document.visibilityState !== "visible") return;
     if (event.type === "pageshow" && !event.persisted) return;
-    this.#failures = 0;
     if (this.#poller) {
       this.#stopPolling();
       this.#poll();
     }
+    this.#again(event.type !== "visibilitychange");
+  }
+
+  /** Open a stream now; one that was heard just now is left alone, unless it is `surely` dead. */
+  #again(surely) {
+    this.#failures = 0;
     if (this.#nap) this.#nap.abort();
-    else if (event.type !== "visibilitychange" || performance.now() - this.#heardAt > FRESH_MS) this.#cut("wake");
+    else if (surely || performance.now() - this.#heardAt > FRESH_MS) this.#cut("wake");
   }
 
   /** Whether an error ends it. */
@@ -320,7 +331,7 @@ export class Game extends EventTarget {
         if (signal.aborted) return;
         if (error.status !== 401 && this.#final(error)) return; // the stream sees to a new token
         failures += 1;
-        waitMs = backoff(failures, { baseMs: POLL_MS, atLeastMs: error.retryAfterMs ?? 0 });
+        waitMs = pause(failures, POLL_MS, error);
         if (this.connection.state === "polling") this.#say("lost", { fault: error.status > 0 ? "server" : "line" });
       }
       await sleep(waitMs, signal);
@@ -340,6 +351,14 @@ export class Game extends EventTarget {
     if (Object.keys(before).every((part) => before[part] === this.connection[part])) return;
     this.dispatchEvent(new CustomEvent("connection", { detail: this.connection }));
   }
+}
+
+function pause(failures, baseMs, error) {
+  return backoff(failures, {
+    baseMs,
+    capMs: error?.status > 0 ? undefined : LINE_CAP_MS,
+    atLeastMs: error?.retryAfterMs ?? 0,
+  });
 }
 
 function parsed(json) {

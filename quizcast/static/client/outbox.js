@@ -89,6 +89,7 @@ export class Outbox extends EventTarget {
         const options = { token: game.token, body: { question, answer: value }, timeoutMs: this.#timeoutMs, keepalive: true };
         const receipt = await call(game.server, "POST", path, options);
         put({ state: "received", receivedAt: receipt.received_at });
+        game.retry();
         return game.tell("answered", { index: question, answer: value });
       } catch (error) {
         const elsewhere = game.view.index !== null && game.view.index !== question;
