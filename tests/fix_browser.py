@@ -36,7 +36,7 @@ WAIT_S = 20.0
 # How a browser reports a request that had no good end; a matter of course where the line is cut or an answer refused.
 FAULT = "Failed to load resource"
 PAGE = b"""<!doctype html>
-<html lang="en"><title>A page of another site</title><link rel="icon" href="data:,">
+<html lang="en"><title>A page of another site</title>
 <script type="module">
 import * as quizcast from "/quizcast.js";
 const EVENTS = ["snapshot", "question", "closed", "result", "leaderboard", "finished", "lobby", "progress", "heartbeat",
@@ -58,7 +58,7 @@ Object.assign(window, quizcast, {
 """
 GUIDE = (Path(__file__).parents[1] / "docs" / "client.md").read_text("utf-8")
 EXAMPLE = GUIDE.split("<!-- a page -->\n```html\n")[1].split("```\n<!-- end a page -->")[0]
-PAGES = {"/": PAGE, "/player.html": EXAMPLE.encode()}
+PAGES = {"/": PAGE, "/player.html": EXAMPLE.encode(), "/favicon.ico": b""}
 
 
 class Elsewhere(http.server.SimpleHTTPRequestHandler):
