@@ -113,7 +113,9 @@ export class Game extends EventTarget {
   }
 
   async #run(life) {
-    for (let renewed = false; !life.aborted; ) {
+    let renewed = false;
+    let missed = 0;
+    while (!life.aborted) {
       const began = performance.now();
       const stream = (this.#stream = new AbortController());
       let waitMs = null;
@@ -142,21 +144,24 @@ export class Game extends EventTarget {
       }
       if (life.aborted || this.#final(error)) return;
       if (stream.why === "wake") continue;
+      missed = stream.heard ? Number(waitMs === null) : missed + 1;
       if (waitMs === null) {
         waitMs = pause(this.#failures, this.#retryMs, error);
         this.#failures += 1;
       }
-      if (!stream.heard) this.#lost(error, waitMs); // one that was good and then broke: the next will tell
+      // One that broke off is no loss before the next has failed; nor is one that is sent from a door that just closes.
+      if (missed > 1 || this.connection.state !== "live") this.#lost(error, waitMs);
       const nap = (this.#nap = new AbortController());
       await sleep(waitMs, nap.signal);
       if (this.#nap === nap) this.#nap = null;
-      if (!life.aborted) this.#say(this.connection.state, { retryAt: null });
+      if (!life.aborted && this.connection.retryAt !== null) this.#say(this.connection.state, { retryAt: null });
     }
   }
 
   /** One stream to its end; how long to wait before the next, null when it just broke off. */
   async #listen(stream) {
     const polls = this.#polls;
+    const resumed = this.#id !== "";
     let watchdog;
     let beganAt = null; // of the heartbeat before
     const heard = () => {
@@ -183,7 +188,8 @@ export class Game extends EventTarget {
         if (stream.signal.aborted) break;
         if (!stream.heard) {
           clearTimeout(silent);
-          if (polls !== this.#polls) return 0; // held back somewhere while we polled: what it tells is old
+          // What it was to go on from, or has held back, is older than what we have polled meanwhile: from scratch, then.
+          if (polls !== this.#polls && (resumed || stream.late)) return 0;
           stream.heard = true;
           this.#stopPolling();
           this.#say("live", { attempt: 0, fault: null });
@@ -282,6 +288,7 @@ export class Game extends EventTarget {
   // ── without a stream ──────────────────────────────────────────────────────────────────────────────────────────
 
   async #silent(stream) {
+    stream.late = true;
     if (this.connection.state !== "polling") {
       this.#say("silent", { fault: "line" });
       this.#poll();
@@ -320,6 +327,7 @@ export class Game extends EventTarget {
       try {
         const options = { token: this.token, timeoutMs: POLL_TIMEOUT_MS, signal };
         const state = await call(this.server, "GET", `/games/${this.gameId}/state`, options);
+        if (failures > 0) this.#again(false); // the line is back
         failures = 0;
         this.#polls += 1;
         this.#id = ""; // the view is now newer than that
