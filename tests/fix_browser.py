@@ -38,8 +38,8 @@ PAGE = b"""<!doctype html>
 <html lang="en"><title>A page of another site</title><link rel="icon" href="data:,">
 <script type="module">
 import * as quizcast from "/quizcast.js";
-const EVENTS = ["snapshot", "question", "extended", "closed", "result", "leaderboard", "finished", "lobby", "progress", "heartbeat",
-  "kicked", "reset", "drain"];
+const EVENTS = ["snapshot", "question", "extended", "closed", "result", "leaderboard", "finished", "lobby", "progress",
+  "heartbeat", "kicked", "reset", "drain"];
 Object.assign(window, quizcast, {
   /** Take part in a game, and note what happens. */
   play(options) {
