@@ -6,6 +6,7 @@ key shows in a `repr`, an error or a log. What is kept of a refresh token is a d
 """
 
 import asyncio
+import base64
 import hashlib
 import os
 import secrets
@@ -206,6 +207,17 @@ class Tokens:
         secret = hashlib.sha256(self._keyring.first.secret.encode()).digest()
         mixed = hashlib.blake2s(f"{game_id}\n{key}".encode(), key=secret, person=b"join-id", digest_size=16)
         return spelled(int.from_bytes(mixed.digest()))
+
+    def next_refresh(self, text: str) -> tuple[str, "Refresh"]:
+        """What follows this refresh token, by every process that has the key, and what to keep of it.
+
+        Raises `RefreshInvalid` for what cannot be one.
+        """
+        secret = hashlib.sha256(self._keyring.first.secret.encode()).digest()
+        mixed = hashlib.blake2s(text.encode(), key=secret, person=b"refresh").digest()
+        family = read_refresh(text).family
+        following = f"{family}.{base64.urlsafe_b64encode(mixed).rstrip(b'=').decode()}"
+        return following, read_refresh(following)
 
 
 class Refresh(NamedTuple):

@@ -92,6 +92,12 @@ class FileInvalid(InvalidInput):
     code = "file_invalid"
 
 
+class MediaInvalid(InvalidInput):
+    """The image is not of a kind that is taken."""
+
+    code = "media_invalid"
+
+
 class CursorInvalid(InvalidInput):
     """The cursor is not one that this list gave out."""
 
@@ -185,6 +191,12 @@ class QuizUnknown(NotFound):
     code = "quiz_unknown"
 
 
+class MediaUnknown(NotFound):
+    """There is no such image."""
+
+    code = "media_unknown"
+
+
 class ParticipantUnknown(NotFound):
     """There is no such participant in this game."""
 
@@ -234,6 +246,12 @@ class EmailTaken(Conflict):
     """There is an account with this e-mail address."""
 
     code = "email_taken"
+
+
+class MediaFull(Conflict):
+    """There is no room for more images."""
+
+    code = "media_full"
 
 
 class NicknameTaken(Conflict):

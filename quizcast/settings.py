@@ -72,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     intake_group_max: int = 512
     flush_batch_max: int = 5_000
     import_bytes_max: int = 8_388_608
+    media_bytes_max: int = 2_097_152
+    media_host_bytes_max: int = 104_857_600
 
     register_per_hour: int = 60
     login_per_minute: int = 10
@@ -217,6 +219,8 @@ DOCS: dict[str, str] = {
     "intake_group_max": "answers and joins that ride in one Redis round trip",
     "flush_batch_max": "rows in one Postgres transaction of the flush",
     "import_bytes_max": "largest quiz file",
+    "media_bytes_max": "largest image",
+    "media_host_bytes_max": "what one host's images may have together",
     "register_per_hour": "new accounts from one address",
     "login_per_minute": "login attempts for one account; twenty times as many from one address",
     "joins_per_second": "joins over all games that one process admits",

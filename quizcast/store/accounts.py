@@ -1,6 +1,7 @@
 """Hosts' accounts and their logins; inside `store`.
 
-A login is one family of refresh tokens and one row, which holds the digest of the only token that is good.
+A login is one family of refresh tokens and one row, which holds the digest of the only token that is good, and of the
+one before it.
 """
 
 import msgspec
@@ -61,13 +62,14 @@ async def start_login(conn: Connection, host_id: str, family: str, digest: bytes
     )
 
 
-async def rotate_login(db: Database, family: str, spent: bytes, fresh: bytes, life_s: int) -> Host:
+async def rotate_login(db: Database, family: str, spent: bytes, fresh: bytes, life_s: int, grace_s: float = 0) -> Host:
     """Spend a refresh token for the next of its family; whose it is. Of two at the same moment one succeeds.
 
-    Raises `RefreshInvalid` for a token that is not good (any more), and then the family has ended. It takes the
-    database and not a connection, because that end has to be committed although an error follows.
+    Within `grace_s` of that, who comes with the spent one and the same next is told the same. Raises `RefreshInvalid`
+    for a token that is not good (any more), and then the family has ended. It takes the database and not a connection,
+    because that end has to be committed although an error follows.
     """
-    params = {"family": family, "spent": spent, "fresh": fresh, "life_s": life_s}
+    params = {"family": family, "spent": spent, "fresh": fresh, "life_s": life_s, "grace_s": grace_s}
     async with db.write() as conn:
         host = await fetch_one(conn, Host, "rotate_login", params)
         if host is None:

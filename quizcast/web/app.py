@@ -47,6 +47,7 @@ from quizcast.web.http import (
     request_timer,
     respond,
 )
+from quizcast.web.images import Images
 from quizcast.web.openapi import document
 from quizcast.web.pages import Pages
 from quizcast.web.protocol import Handler
@@ -68,6 +69,7 @@ class App:
         self.services: Services | None = None
         self._hot_road = HotRoad(settings, lambda: self.services)
         self._pages = Pages(settings)
+        self._images = Images()
         router = Starlette(
             routes=[*map(self._route, ENDPOINTS), *self._operations(), *self._pages.routes()],
             exception_handlers={HTTPException: self._http_exception, Exception: _fault},
@@ -130,9 +132,10 @@ class App:
     async def _body(self, endpoint: Endpoint, request: Request) -> object:
         if endpoint.body is None:
             return None
+        most = endpoint.body_max
+        raw = await read_body(request.receive, most if isinstance(most, int) else getattr(self.settings, most))
         if endpoint.body is bytes:
-            return await read_body(request.receive, self.settings.import_bytes_max)
-        raw = await read_body(request.receive, endpoint.body_max)
+            return raw
         if not raw and endpoint.body_optional:
             return None
         return decode(raw, endpoint.body, request.headers.get("content-type", ""), packed=endpoint.packed)
@@ -183,6 +186,7 @@ class App:
             "/livez": self._livez,
             "/readyz": self._readyz,
             "/metrics": self._metrics,
+            "/media/{media_id}": self._media,
             f"{BASE}/openapi.json": self._openapi,
         }
         return [Route(path, serve, methods=["GET"]) for path, serve in served.items()]
@@ -211,6 +215,13 @@ class App:
         if self.settings.metrics_token and not hmac.compare_digest(given, wanted):
             return problem_response(TokenInvalid())
         return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE_LATEST)
+
+    async def _media(self, request: Request) -> Response:
+        request.state.route = "/media/{media_id}"
+        try:
+            return await self._images.serve(request, self._at_work().db)
+        except QuizcastError as error:
+            return problem_response(error)
 
     async def _openapi(self, request: Request) -> Response:
         request.state.route = "/openapi.json"

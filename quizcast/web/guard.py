@@ -12,6 +12,7 @@ from quizcast.web.http import Who
 
 HOST_COOKIE = "quizcast_host"
 PARTICIPANT_COOKIE = "quizcast_participant"
+REFRESH_COOKIE = "quizcast_refresh"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 KINDS: Mapping[Who, tuple[Kind, ...]] = {
@@ -22,7 +23,8 @@ KINDS: Mapping[Who, tuple[Kind, ...]] = {
 COOKIES: Mapping[Who, tuple[str, ...]] = {
     Who.HOST: (HOST_COOKIE,),
     Who.PARTICIPANT: (PARTICIPANT_COOKIE,),
-    # The participant's first: a host who plays along in the same browser wants to see what players see.
+    # The participant's first: a host who plays along in the same browser wants to see what players see. The host's own
+    # page asks for the host's by `in_cookies`.
     Who.VIEWER: (PARTICIPANT_COOKIE, HOST_COOKIE),
 }
 
@@ -63,16 +65,28 @@ def claims_of(
         return tokens.read(token.strip(), KINDS[who])
     if who is Who.VIEWER and query and (token := query.get("token", [""])[0]):
         return tokens.read(token, KINDS[who])
-    claims = _of_cookies(headers.text(b"cookie"), who, tokens, game_id)
-    if method not in SAFE_METHODS and not _same_origin(headers):
-        raise OriginRefused()
+    claims = _of_cookies(headers, who, tokens, game_id)
+    if method not in SAFE_METHODS:
+        from_own_page(headers)
     return claims
 
 
-def _of_cookies(header: str, who: Who, tokens: Tokens, game_id: str) -> Claims:
+def in_cookies(headers: Headers) -> bool:
+    """Whether a page says that its session is the host's, in cookies: `X-Quizcast-Session: cookie`."""
+    return headers.text(b"x-quizcast-session") == "cookie"
+
+
+def from_own_page(headers: Headers) -> None:
+    """Raise `OriginRefused` when a request comes from a page of another site."""
+    if not _same_origin(headers):
+        raise OriginRefused()
+
+
+def _of_cookies(headers: Headers, who: Who, tokens: Tokens, game_id: str) -> Claims:
+    header = headers.text(b"cookie")
     cookies = cookie_parser(header) if header else {}
     refusal: QuizcastError = NotAuthenticated()
-    for name in COOKIES[who]:
+    for name in COOKIES[Who.HOST if who is Who.VIEWER and in_cookies(headers) else who]:
         if not (token := cookies.get(name)):
             continue
         try:

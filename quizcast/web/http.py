@@ -78,6 +78,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     body: Any = None
     status: int | None = None
     headers: Mapping[str, str] = {}
+    cookies: tuple[str, ...] = ()
     media_type: str | None = None
 
 
@@ -141,7 +142,8 @@ Handler = Callable[[Call], Awaitable[Any]]
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A route: what it is called with, what it answers, who may call it, what can go wrong.
 
-    `body` is decoded from JSON (MessagePack too, where `packed`); None for no body, `bytes` for a body as it is.
+    `body` is decoded from JSON (MessagePack too, where `packed`); None for no body, `bytes` for a body as it is,
+    of one of the `body_types`. `body_max` is in bytes, or the setting that says how many.
     """
 
     method: str
@@ -152,7 +154,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     status: int = 200
     body: Any = None
     body_optional: bool = False
-    body_max: int = BODY_MAX
+    body_max: int | str = BODY_MAX
+    body_types: tuple[str, ...] = ("application/octet-stream",)
     packed: bool = False
     reply: Any = None
     media_types: tuple[str, ...] = (JSON,)
@@ -276,18 +279,19 @@ def problem_response(error: QuizcastError) -> Response:
 def respond(endpoint: Endpoint, value: Any, accept: str) -> Response:
     """What a handler returned, as a response."""
     reply = value if isinstance(value, Reply) else Reply(body=value)
-    status = reply.status or endpoint.status
+    content, media_type = reply.body, reply.media_type
+    if content is not None and media_type is None:
+        packed = endpoint.packed and MSGPACK in accept
+        content = encode_msgpack(content) if packed else encode_json(content)
+        media_type = MSGPACK if packed else JSON
     headers = {"cache-control": "no-store", **reply.headers}
-    if reply.media_type is not None:
-        return Response(reply.body, status, headers, reply.media_type)
-    if reply.body is None:
-        return Response(None, status, headers)
-    if endpoint.packed and MSGPACK in accept:
-        return Response(encode_msgpack(reply.body), status, headers, MSGPACK)
-    return Response(encode_json(reply.body), status, headers, JSON)
+    response = Response(content, reply.status or endpoint.status, headers, media_type)
+    for one in reply.cookies:
+        response.headers.append("set-cookie", one)
+    return response
 
 
-def cookie(name: str, value: str, life_s: int, call: Call) -> str:
+def cookie(name: str, value: str, life_s: int, call: Call, *, path: str = "/", same_site: str = "Lax") -> str:
     """A cookie that scripts cannot read and other sites cannot send; `Secure` wherever the page is."""
     secure = "; Secure" if call.base_url.startswith("https://") else ""
-    return f"{name}={value}; Path=/; Max-Age={life_s}; HttpOnly; SameSite=Lax{secure}"
+    return f"{name}={value}; Path={path}; Max-Age={life_s}; HttpOnly; SameSite={same_site}{secure}"

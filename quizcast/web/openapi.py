@@ -71,7 +71,7 @@ def _operation(endpoint: Endpoint, known: dict[str, Any]) -> dict[str, Any]:
 
 def _body_types(endpoint: Endpoint) -> tuple[str, ...]:
     if endpoint.body is bytes:
-        return ("application/octet-stream",)
+        return endpoint.body_types
     return (JSON, MSGPACK) if endpoint.packed else (JSON,)
 
 

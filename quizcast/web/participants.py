@@ -40,9 +40,7 @@ async def join(call: Call) -> Any:
         events_url=f"{base}/events",
         answers_url=f"{base}/answers",
     )
-    return Reply(
-        body=body, headers={"set-cookie": cookie(PARTICIPANT_COOKIE, token, services.settings.participant_ttl_s, call)}
-    )
+    return Reply(body=body, cookies=(cookie(PARTICIPANT_COOKIE, token, services.settings.participant_ttl_s, call),))
 
 
 async def _identity(call: Call, game_id: str, token: str | None) -> str:

@@ -85,10 +85,10 @@ class HostView(_Body, frozen=True, kw_only=True):
 
 
 class Session(_Body, frozen=True, kw_only=True):
-    """What a login brings; `expires_in` in seconds, of the access token."""
+    """What a login brings; `expires_in` in seconds, of the access token. Without tokens where cookies carry them."""
 
-    access_token: str
-    refresh_token: str
+    access_token: str | UnsetType = UNSET
+    refresh_token: str | UnsetType = UNSET
     expires_in: int
     host: HostView
     token_type: str = "Bearer"
@@ -115,6 +115,15 @@ class Imported(_Body, frozen=True, kw_only=True):
     quizzes: list[QuizSummary]
     found: int
     warnings: list[FieldProblem]
+
+
+class MediaView(_Body, frozen=True, kw_only=True):
+    """An image of a host; `url`, a path of this server, goes into a question's `media_url`. `bytes` is its size."""
+
+    id: str
+    url: str
+    content_type: str
+    bytes: int
 
 
 # ── games ─────────────────────────────────────────────────────────────────────────────────────────────────────

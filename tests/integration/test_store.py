@@ -22,15 +22,17 @@ from quizcast.errors import (
     EmailTaken,
     GameUnknown,
     InvalidInput,
+    MediaFull,
     MigrationFailed,
     PostgresUnavailable,
     QuizUnknown,
     RefreshInvalid,
     Stale,
+    TokenInvalid,
 )
 from quizcast.ids import new_id
 from quizcast.settings import Settings
-from quizcast.store import accounts, library, results
+from quizcast.store import accounts, library, media, results
 from quizcast.store.db import Database, queries
 from tests.fix_store import QUIZ, new_game
 from tests.unit.quizzes import quizzes
@@ -94,6 +96,36 @@ async def test_of_many_who_spend_a_token_at_once_exactly_one_wins_and_the_family
     for turn in range(8):
         with pytest.raises(RefreshInvalid):
             await accounts.rotate_login(db, family, b"next%d" % turn, b"x", LIFE_S)
+
+
+async def test_who_comes_with_the_spent_token_and_the_same_next_is_told_the_same_for_a_while(
+    db: Database, host: accounts.Host
+) -> None:
+    family = await _logged_in(db, host)
+    tries = [accounts.rotate_login(db, family, b"1", b"2", LIFE_S, grace_s=30) for _ in range(8)]
+    assert await asyncio.gather(*tries) == [host] * 8
+    await asyncio.sleep(0.3)  # and what is told again does not begin the while anew
+    assert await accounts.rotate_login(db, family, b"1", b"2", LIFE_S, grace_s=30) == host
+    with pytest.raises(RefreshInvalid):
+        await accounts.rotate_login(db, family, b"1", b"2", LIFE_S, grace_s=0.2)
+    with pytest.raises(RefreshInvalid):
+        await accounts.rotate_login(db, family, b"2", b"3", LIFE_S, grace_s=30)
+
+
+async def test_the_grace_is_for_the_same_next_alone(db: Database, host: accounts.Host) -> None:
+    family = await _logged_in(db, host)
+    await accounts.rotate_login(db, family, b"1", b"2", LIFE_S, grace_s=30)
+    with pytest.raises(RefreshInvalid):
+        await accounts.rotate_login(db, family, b"1", b"thief", LIFE_S, grace_s=30)
+    with pytest.raises(RefreshInvalid):
+        await accounts.rotate_login(db, family, b"2", b"3", LIFE_S, grace_s=30)
+
+
+async def test_a_login_of_the_version_before_goes_on(db: Database, host: accounts.Host) -> None:
+    family = await _logged_in(db, host)
+    async with db.write() as conn:  # as that version spends a token
+        await conn.execute("UPDATE logins SET digest = %s WHERE family = %s", [b"2", family])
+    assert await accounts.rotate_login(db, family, b"2", b"3", LIFE_S, grace_s=30) == host
 
 
 async def test_a_login_ends_when_its_time_is_over_or_the_host_logs_out(db: Database, host: accounts.Host) -> None:
@@ -276,6 +308,46 @@ async def test_what_belongs_to_a_host_goes_with_the_account(db: Database, game: 
         await conn.execute("DELETE FROM hosts")
     for table in ("quizzes", "games", "logins"):
         assert await _count(db, table) == 0
+
+
+# ── images ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_an_image_is_found_again_by_its_bytes_and_its_id(db: Database, host: accounts.Host) -> None:
+    async with db.write() as conn:
+        kept = await media.keep(conn, host.id, b"\0\xff" * 5, "image/png", 100)
+        assert await media.keep(conn, host.id, b"\0\xff" * 5, "image/png", 100) == kept
+    async with db.read() as conn:
+        assert await media.get_image(conn, kept.id) == media.Image(content_type="image/png", content=b"\0\xff" * 5)
+        assert await media.get_image(conn, new_id()) is None
+        assert (await media.list_media(conn, host.id, 10)).items == [kept]
+
+
+async def test_a_hosts_images_have_a_bound_together_whoever_sends_them_at_once(
+    db: Database, host: accounts.Host
+) -> None:
+    async def keep(content: bytes) -> media.Media:
+        async with db.write() as conn:
+            return await media.keep(conn, host.id, content, "image/png", 25)
+
+    outcomes = await asyncio.gather(*(keep(b"%d" % place * 10) for place in range(4)), return_exceptions=True)
+    assert [type(one) for one in outcomes if isinstance(one, BaseException)] == [MediaFull, MediaFull]
+    there = [one for one in outcomes if isinstance(one, media.Media)]
+    assert (await keep(b"12345")).bytes == 5
+    async with db.write() as conn:
+        await media.delete_media(conn, host.id, there[0].id)
+    assert (await keep(b"x" * 10)).bytes == 10
+
+
+async def test_images_go_with_their_host(db: Database, host: accounts.Host) -> None:
+    async with db.write() as conn:
+        await media.keep(conn, host.id, b"x", "image/png", 10)
+    async with db.write() as conn:
+        await conn.execute("DELETE FROM hosts")
+    assert await _count(db, "media") == 0
+    async with db.write() as conn:
+        with pytest.raises(TokenInvalid):
+            await media.keep(conn, host.id, b"x", "image/png", 10)
 
 
 # ── pools ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -300,3 +300,15 @@ def test_ids_differ_and_sort_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
         made.append(new_id())
     assert made == sorted(made)
     assert all(map(is_id, made))
+
+
+def test_what_follows_a_token_is_fixed_and_only_who_has_the_key_can_tell() -> None:
+    tokens, others = (Tokens(Keyring([Key("a", text * 32)]), Settings()) for text in ("x", "y"))
+    text, kept = mint_refresh()
+    following, fresh = tokens.next_refresh(text)
+    assert tokens.next_refresh(text) == (following, fresh)
+    assert read_refresh(following) == fresh
+    assert fresh.family == kept.family
+    assert len({text, following, tokens.next_refresh(following)[0], others.next_refresh(text)[0]}) == 4
+    with pytest.raises(RefreshInvalid):
+        tokens.next_refresh("nonsense")

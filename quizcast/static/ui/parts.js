@@ -1,12 +1,14 @@
 // What several pages show alike. Each part is given plain values; none of them knows where those come from.
-import { html, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
+import { html, useEffect, useId, useLayoutEffect, useRef, useState } from "./html.js";
 import { t, tNumber } from "./i18n.js";
 
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
+const TOAST_MS = 5000;
+const ACTION_MS = 15_000; // with a button that is reached by keyboard too
 
 /** quizcast's sign and name, which lead home. */
-export function Brand({ href = "/" }) {
-  return html`<a class="brand" href=${href}>
+export function Brand({ href = "/", onClick }) {
+  return html`<a class="brand" href=${href} onClick=${onClick}>
     <svg viewBox="0 0 32 32" aria-hidden="true">
       <path fill="var(--a)" d="M9 2 17 15H1Z" /><path fill="var(--b)" d="m24 1 7 7-7 7-7-7Z" />
       <circle fill="var(--c)" cx="9" cy="24" r="7" /><path fill="var(--d)" d="M17.5 17.5h13v13h-13Z" />
@@ -105,29 +107,44 @@ export function Podium({ top }) {
   </ol>`;
 }
 
-/** A window over the page that has to be answered. Escape and the backdrop close it. */
-export function Dialog({ title, onClose, children }) {
+/** A window over the page that has to be answered. Escape and the backdrop close it, unless it is `lasting`. */
+export function Dialog({ title, onClose, lasting = false, wide = false, children }) {
   const dialog = useRef(null);
+  const id = useId();
   useEffect(() => {
+    const before = document.activeElement;
     dialog.current.showModal();
-    return () => dialog.current?.close();
+    return () => {
+      dialog.current?.close();
+      if (before?.isConnected) before.focus();
+    };
   }, []);
-  return html`<dialog ref=${dialog} aria-labelledby="dialog-title" onClose=${onClose}
-    onClick=${(event) => event.target === dialog.current && onClose()}>
-    <div class="stack"><h2 id="dialog-title">${title}</h2>${children}</div>
+  const closed = () => {
+    if (!dialog.current) return; // it has gone by itself
+    if (lasting) dialog.current.showModal();
+    else onClose();
+  };
+  return html`<dialog ref=${dialog} class=${wide ? "wide" : null} aria-labelledby=${id} onClose=${closed}
+    onCancel=${(event) => lasting && event.preventDefault()}
+    onClick=${(event) => !lasting && event.target === dialog.current && onClose()}>
+    <div class="stack"><h2 id=${id}>${title}</h2>${children}</div>
   </dialog>`;
 }
 
-/** A sentence that shows for a while and is read out. `say(text)` from anywhere below. */
+/** A sentence that shows for a while and is read out: `say(text)`, or with a button: `say(text, { label, act })`. */
 export function useToasts() {
   const [toasts, set] = useState([]);
-  const say = useRef((text) => {
+  const drop = useRef((id) => set((all) => all.filter((one) => one.id !== id)));
+  const say = useRef((text, action = null) => {
     const id = Math.random();
-    set((all) => [...all, { id, text }]);
-    setTimeout(() => set((all) => all.filter((one) => one.id !== id)), 5000);
+    set((all) => [...all.slice(-2), { id, text, action }]);
+    setTimeout(drop.current, action ? ACTION_MS : TOAST_MS, id);
   });
   const shown = html`<div class="toasts" role="status" aria-live="polite">
-    ${toasts.map(({ id, text }) => html`<p class="toast comes" key=${id}>${text}</p>`)}
+    ${toasts.map(
+      ({ id, text, action }) => html`<p class="toast comes" key=${id}>${text}
+        ${action && html` <button type="button" onClick=${() => (drop.current(id), action.act())}>${action.label}</button>`}</p>`,
+    )}
   </div>`;
   return [shown, say.current];
 }

@@ -22,10 +22,16 @@ INSERT INTO logins (family, host_id, digest, expires_at)
 VALUES (%(family)s, %(host_id)s, %(digest)s, now() + make_interval(secs => %(life_s)s));
 
 -- name: rotate_login
--- params family, spent, fresh, life_s; returns id, email, name of the host when `spent` was the family's good token
-UPDATE logins SET digest = %(fresh)s, expires_at = now() + make_interval(secs => %(life_s)s)
+-- params family, spent, fresh, life_s, grace_s; returns id, email, name of the host when `spent` was the family's good
+-- token, or was it until `grace_s` ago and `fresh` is what has followed it
+UPDATE logins
+SET digest = %(fresh)s, previous = %(spent)s, expires_at = now() + make_interval(secs => %(life_s)s),
+  rotated_at = CASE WHEN digest = %(spent)s THEN now() ELSE rotated_at END
 FROM hosts
-WHERE family = %(family)s AND digest = %(spent)s AND expires_at > now() AND hosts.id = host_id
+WHERE family = %(family)s AND expires_at > now() AND hosts.id = host_id AND (
+  digest = %(spent)s
+  OR (digest = %(fresh)s AND previous = %(spent)s AND rotated_at > now() - make_interval(secs => %(grace_s)s))
+)
 RETURNING hosts.id, hosts.email, hosts.name;
 
 -- name: delete_login

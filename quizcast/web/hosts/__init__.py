@@ -1,5 +1,5 @@
-"""What a host does: accounts, quizzes, games. Beside the other routes; every handler is a few lines over its floor."""
+"""What a host does: accounts, quizzes, images, games. Every handler is a few lines over its floor."""
 
-from quizcast.web.hosts import accounts, games, quizzes
+from quizcast.web.hosts import accounts, games, media, quizzes
 
-ENDPOINTS = [*accounts.ENDPOINTS, *quizzes.ENDPOINTS, *games.ENDPOINTS]
+ENDPOINTS = [*accounts.ENDPOINTS, *quizzes.ENDPOINTS, *media.ENDPOINTS, *games.ENDPOINTS]

@@ -1,4 +1,4 @@
-"""Games: the lobby, the commands, the people, the results; one of the three rooms of `hosts`."""
+"""Games: the lobby, the commands, the people, the results; one of the rooms of `hosts`."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""What the three rooms of `hosts` share."""
+"""What the rooms of `hosts` share."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The quiz library: lists, versions, files in and out; one of the three rooms of `hosts`."""
+"""The quiz library: lists, versions, files in and out; one of the rooms of `hosts`."""
 
 import asyncio
 import time
@@ -142,6 +142,7 @@ ENDPOINTS = [
         "Quizzes from a file: the body is the file as it is.",
         status=201,
         body=bytes,
+        body_max="import_bytes_max",
         reply=Imported,
         idempotent=True,
         query=(

@@ -17,9 +17,9 @@ from starlette.routing import Route
 from quizcast.assets import TYPES, Assets
 from quizcast.errors import NotFound, QuizcastError
 from quizcast.settings import Settings
+from quizcast.web.caching import ASK_FIRST, kept
 from quizcast.web.http import base_url, problem_response
 from quizcast.web.pages import shells
-from quizcast.web.pages.reply import ASK_FIRST, kept
 from quizcast.web.pages.static import StaticFiles
 
 HTML = "text/html; charset=utf-8"

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from quizcast import assets
 from quizcast.assets import Assets
 from quizcast.errors import NotFound
-from quizcast.web.pages.reply import ASK_FIRST, FOR_EVER, kept, tag_of
+from quizcast.web.caching import ASK_FIRST, FOR_EVER, kept, tag_of
 
 VERSIONS_KEPT = 2  # in memory, beside this one: who rolls forward and back in one afternoon
 # Module scripts of a page elsewhere, or of ours behind a CDN, come with CORS or not at all. There is nothing to hide.

@@ -1,4 +1,4 @@
-"""A reply that browsers and proxies may keep: its tag, and 304 for those who have it; inside `pages`."""
+"""A reply that browsers and proxies may keep: its tag, and 304 for those who have it; inside `web`, at its bottom."""
 
 import hashlib
 from collections.abc import Mapping
