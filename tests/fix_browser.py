@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -35,7 +36,7 @@ WAIT_S = 20.0
 # How a browser reports a request that had no good end; a matter of course where the line is cut or an answer refused.
 FAULT = "Failed to load resource"
 PAGE = b"""<!doctype html>
-<html lang="en"><title>A page of another site</title><link rel="icon" href="data:,">
+<html lang="en"><title>A page of another site</title>
 <script type="module">
 import * as quizcast from "/quizcast.js";
 const EVENTS = ["snapshot", "question", "extended", "closed", "result", "leaderboard", "finished", "lobby", "progress",
@@ -55,24 +56,28 @@ Object.assign(window, quizcast, {
 });
 </script>
 """
+GUIDE = (Path(__file__).parents[1] / "docs" / "client.md").read_text("utf-8")
+EXAMPLE = GUIDE.split("<!-- a page -->\n```html\n")[1].split("```\n<!-- end a page -->")[0]
+PAGES = {"/": PAGE, "/player.html": EXAMPLE.encode(), "/favicon.ico": b""}
 
 
 class Elsewhere(http.server.SimpleHTTPRequestHandler):
-    """Another site: quizcast's static files, and a page that knows nothing but `quizcast.js`."""
+    """Another site: pages that know nothing of quizcast but `quizcast.js`, with the static files beside them."""
 
     # As the standard has it: what a machine thinks of `.js` differs.
     extensions_map: ClassVar = {".js": "text/javascript"}
 
     def do_GET(self) -> None:
-        """The page at the root, files elsewhere."""
-        if urlsplit(self.path).path != "/":
+        """The pages, and files beside them."""
+        page = PAGES.get(urlsplit(self.path).path)
+        if page is None:
             super().do_GET()
             return
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(PAGE)))
+        self.send_header("Content-Length", str(len(page)))
         self.end_headers()
-        self.wfile.write(PAGE)
+        self.wfile.write(page)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""

@@ -53,6 +53,25 @@ async def test_a_page_of_another_site_plays_a_whole_game(phone: Phone, hall_api:
     assert await phone.get("game.view.finished.top[0].nickname") == "Ada"
 
 
+async def test_the_page_in_the_guide_plays_a_game_and_keeps_the_participant_over_a_reload(
+    phone: Phone, hall_api: Api
+) -> None:
+    game = await (await hall_api.register()).game()
+    page = phone.page
+    await page.goto(f"{phone.site}/player.html?server={phone.server}&pin={game.pin}&name=Ada")
+    await page.get_by_text("Get ready").wait_for()
+    await page.reload()
+    await game.open()
+    await page.get_by_role("button", name="four").click()
+    await page.get_by_text("Received").wait_for()
+    assert await page.get_by_role("button", name="three").is_disabled()
+    await game.close()
+    await page.get_by_text("points, place 1").wait_for()
+    await game.command("finish")
+    await page.get_by_text("Ada has won").wait_for()
+    assert (await game.call("GET", "")).json()["participants"] == 1
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_the_snapshot_with_all_events_folded_onto_it_is_the_state_read_fresh(
     phone: Phone, hall_api: Api, seed: int

@@ -317,6 +317,6 @@ async def test_the_end_comes_by_204_after_a_line_that_broke_just_then(
     await faulty.until("game.connection.state === 'over'")
     assert await faulty.get("game.view.finished.top[0].nickname") == "Ada"
     asked: list[Request] = []
-    faulty.page.on("request", asked.append)
+    faulty.page.on("request", lambda request: asked.append(request))
     await asyncio.sleep(2)
     assert asked == []

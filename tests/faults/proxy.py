@@ -62,8 +62,8 @@ class Proxy:
     """Listens on a port of the loopback, in a thread of its own; leaving the `with` block ends it.
 
     `delay_s` holds for what is sent from now on, in each direction; `silent` for all links, new ones too. While it is
-    `closed`, new connections are hung up on. While it is `holding`, nothing but the head of an event stream gets through,
-    as with proxies that wait for the whole; a piece with `lost` in it is lost.
+    `closed`, new connections are hung up on. While it is `holding`, only the head of an event stream gets through, as
+    with proxies that wait for the whole. A piece with `lost` in it is lost.
     """
 
     def __init__(self, far: str | tuple[str, int]) -> None:

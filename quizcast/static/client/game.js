@@ -16,6 +16,7 @@ const FAILURES_MAX = 3; // streams that could not be opened, before it is tried 
 const POLL_MS = 2000;
 const POLL_TIMEOUT_MS = 8000;
 const PROBE_MS = 3000;
+const LINE_CAP_MS = 5000; // between tries where nothing answers: asking a dead line again costs nobody anything
 const STEADY_MS = 5000; // a stream that lasted so long was a good one
 const FRESH_MS = 2000; // a line that was heard so lately need not be tested
 
@@ -98,6 +99,11 @@ export class Game extends EventTarget {
     this.#nap?.abort();
   }
 
+  /** Do not wait for the next try. For a button; and whoever has just had an answer knows that the line is back. */
+  retry() {
+    if (this.#nap || this.connection.state !== "live") this.#again(false);
+  }
+
   /** Tell `view` something that is no event of the stream; the outbox's receipts come this way. */
   tell(name, data) {
     const before = this.view;
@@ -107,7 +113,9 @@ export class Game extends EventTarget {
   }
 
   async #run(life) {
-    for (let renewed = false; !life.aborted; ) {
+    let renewed = false;
+    let missed = 0;
+    while (!life.aborted) {
       const began = performance.now();
       const stream = (this.#stream = new AbortController());
       let waitMs = null;
@@ -136,21 +144,24 @@ export class Game extends EventTarget {
       }
       if (life.aborted || this.#final(error)) return;
       if (stream.why === "wake") continue;
+      missed = stream.heard ? Number(waitMs === null) : missed + 1;
       if (waitMs === null) {
-        waitMs = backoff(this.#failures, { baseMs: this.#retryMs, atLeastMs: error?.retryAfterMs ?? 0 });
+        waitMs = pause(this.#failures, this.#retryMs, error);
         this.#failures += 1;
       }
-      if (!stream.heard) this.#lost(error, waitMs); // one that was good and then broke: the next will tell
+      // One that broke off is no loss before the next has failed; nor is one that is sent from a door that just closes.
+      if (missed > 1 || this.connection.state !== "live") this.#lost(error, waitMs);
       const nap = (this.#nap = new AbortController());
       await sleep(waitMs, nap.signal);
       if (this.#nap === nap) this.#nap = null;
-      if (!life.aborted) this.#say(this.connection.state, { retryAt: null });
+      if (!life.aborted && this.connection.retryAt !== null) this.#say(this.connection.state, { retryAt: null });
     }
   }
 
   /** One stream to its end; how long to wait before the next, null when it just broke off. */
   async #listen(stream) {
     const polls = this.#polls;
+    const resumed = this.#id !== "";
     let watchdog;
     let beganAt = null; // of the heartbeat before
     const heard = () => {
@@ -177,7 +188,8 @@ export class Game extends EventTarget {
         if (stream.signal.aborted) break;
         if (!stream.heard) {
           clearTimeout(silent);
-          if (polls !== this.#polls) return 0; // held back somewhere while we polled: what it tells is old
+          // What it was to go on from, or has held back, is older than what we have polled meanwhile: from scratch, then.
+          if (polls !== this.#polls && (resumed || stream.late)) return 0;
           stream.heard = true;
           this.#stopPolling();
           this.#say("live", { attempt: 0, fault: null });
@@ -237,13 +249,18 @@ export class Game extends EventTarget {
   #wake(event) {
     if (event.type === "visibilitychange" && document.visibilityState !== "visible") return;
     if (event.type === "pageshow" && !event.persisted) return;
-    this.#failures = 0;
     if (this.#poller) {
       this.#stopPolling();
       this.#poll();
     }
+    this.#again(event.type !== "visibilitychange");
+  }
+
+  /** Open a stream now; one that was heard just now is left alone, unless it is `surely` dead. */
+  #again(surely) {
+    this.#failures = 0;
     if (this.#nap) this.#nap.abort();
-    else if (event.type !== "visibilitychange" || performance.now() - this.#heardAt > FRESH_MS) this.#cut("wake");
+    else if (surely || performance.now() - this.#heardAt > FRESH_MS) this.#cut("wake");
   }
 
   /** Whether an error ends it. */
@@ -271,6 +288,7 @@ export class Game extends EventTarget {
   // ── without a stream ──────────────────────────────────────────────────────────────────────────────────────────
 
   async #silent(stream) {
+    stream.late = true;
     if (this.connection.state !== "polling") {
       this.#say("silent", { fault: "line" });
       this.#poll();
@@ -309,6 +327,7 @@ export class Game extends EventTarget {
       try {
         const options = { token: this.token, timeoutMs: POLL_TIMEOUT_MS, signal };
         const state = await call(this.server, "GET", `/games/${this.gameId}/state`, options);
+        if (failures > 0) this.#again(false); // the line is back
         failures = 0;
         this.#polls += 1;
         this.#id = ""; // the view is now newer than that
@@ -320,7 +339,7 @@ export class Game extends EventTarget {
         if (signal.aborted) return;
         if (error.status !== 401 && this.#final(error)) return; // the stream sees to a new token
         failures += 1;
-        waitMs = backoff(failures, { baseMs: POLL_MS, atLeastMs: error.retryAfterMs ?? 0 });
+        waitMs = pause(failures, POLL_MS, error);
         if (this.connection.state === "polling") this.#say("lost", { fault: error.status > 0 ? "server" : "line" });
       }
       await sleep(waitMs, signal);
@@ -340,6 +359,14 @@ export class Game extends EventTarget {
     if (Object.keys(before).every((part) => before[part] === this.connection[part])) return;
     this.dispatchEvent(new CustomEvent("connection", { detail: this.connection }));
   }
+}
+
+function pause(failures, baseMs, error) {
+  return backoff(failures, {
+    baseMs,
+    capMs: error?.status > 0 ? undefined : LINE_CAP_MS,
+    atLeastMs: error?.retryAfterMs ?? 0,
+  });
 }
 
 function parsed(json) {

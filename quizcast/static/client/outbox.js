@@ -9,7 +9,7 @@ import { backoff, sleep } from "./time.js";
 const TIMEOUT_MS = 8000;
 const BASE_MS = 300; // answers have a deadline: they come back sooner than streams
 const CAP_MS = 5000;
-const EARLY_MS = 200;
+const EARLY = { atLeastMs: 100, baseMs: 100, capMs: 2000 }; // for a question that opens in a moment
 
 /**
  * @typedef {object} Entry
@@ -46,6 +46,7 @@ export class Outbox extends EventTarget {
     const { signal } = this.#life;
     signal.addEventListener("abort", hurry);
     game.addEventListener("connection", () => game.connection.state === "live" && hurry(), { signal });
+    game.addEventListener("question", hurry, { signal });
     game.addEventListener("question", ({ detail }) => this.#forget(detail.index), { signal });
     document.addEventListener("visibilitychange", hurry, { signal });
     for (const name of ["online", "pageshow"]) addEventListener(name, hurry, { signal });
@@ -89,11 +90,12 @@ export class Outbox extends EventTarget {
         const options = { token: game.token, body: { question, answer: value }, timeoutMs: this.#timeoutMs, keepalive: true };
         const receipt = await call(game.server, "POST", path, options);
         put({ state: "received", receivedAt: receipt.received_at });
+        game.retry();
         return game.tell("answered", { index: question, answer: value });
       } catch (error) {
         const elsewhere = game.view.index !== null && game.view.index !== question;
         if (error.code === "already_answered") return this.#settle(put, question);
-        if (error.code === "question_not_open" && !elsewhere) waitMs = EARLY_MS * (0.5 + Math.random());
+        if (error.code === "question_not_open" && !elsewhere) waitMs = backoff(failures, EARLY);
         else if (error.temporary) waitMs = backoff(failures, { baseMs: BASE_MS, capMs: CAP_MS, atLeastMs: error.retryAfterMs ?? 0 });
         else return put({ state: "refused", code: error.code });
       }
