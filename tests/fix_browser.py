@@ -39,8 +39,8 @@ PAGE = b"""<!doctype html>
 <html lang="en"><title>A page of another site</title>
 <script type="module">
 import * as quizcast from "/quizcast.js";
-const EVENTS = ["snapshot", "question", "closed", "result", "leaderboard", "finished", "lobby", "progress", "heartbeat",
-  "kicked", "reset", "drain"];
+const EVENTS = ["snapshot", "question", "extended", "closed", "result", "leaderboard", "finished", "lobby", "progress",
+  "heartbeat", "kicked", "reset", "drain"];
 Object.assign(window, quizcast, {
   /** Take part in a game, and note what happens. */
   play(options) {

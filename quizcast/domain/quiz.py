@@ -347,6 +347,11 @@ def listed(question: Question, shuffle: Shuffle) -> tuple[str, ...] | None:
             assert_never(question)
 
 
+def worth(question: Question) -> int:
+    """How many points a right answer brings at most, before bonuses; 0 for practice and where nothing can be right."""
+    return 0 if isinstance(question, Poll | WordCloud) else question.points
+
+
 def tally(question: Question, answers: Iterable[Answer]) -> list[int] | dict[str, int]:
     """The distribution: a count per choice where there are choices, else the commonest answers with their counts."""
     match question:

@@ -3,16 +3,18 @@
 import asyncio
 
 import msgspec
+from msgspec import UNSET
 from psycopg import errors
 
 from quizcast.domain.game import Game, GameOptions, Phase
-from quizcast.domain.quiz import QuizContent
-from quizcast.domain.report import Line, Member, Record, asked, ranking
+from quizcast.domain.quiz import Question, QuizContent, listed, worth
+from quizcast.domain.report import Asked, Line, Member, Record, asked, ranking
 from quizcast.domain.scoring import Given, Opening
 from quizcast.errors import GameUnknown, QuizUnknown
 from quizcast.store.db import Connection, fetch, query
 from quizcast.store.paging import before, page
 from quizcast.wire.api import GameView, Page, ResultAnswer, ResultQuestion, ResultRow, Results
+from quizcast.wire.events import Listed
 
 _encode = msgspec.json.Encoder().encode
 _decode_quiz = msgspec.json.Decoder(QuizContent).decode
@@ -142,14 +144,9 @@ def results(record: Record, game: GameView) -> Results:
 
     Pure, and work: 10,000 people with 20 questions take seconds, so call it in a thread.
     """
+    openings = {opening.question: opening for opening in record.openings}
     questions = [
-        ResultQuestion(
-            index=index,
-            kind=str(question.__struct_config__.tag),
-            prompt=question.prompt,
-            correct=one.correct,
-            counts=one.counts,
-        )
+        _question(index, question, openings.get(index), one)
         for index, (question, one) in enumerate(zip(record.quiz.questions, asked(record), strict=True))
     ]
     rows = [
@@ -163,6 +160,21 @@ def results(record: Record, game: GameView) -> Results:
         for line in ranking(record)
     ]
     return Results(game=game, questions=questions, ranking=rows)
+
+
+def _question(index: int, question: Question, opening: Opening | None, one: Asked) -> ResultQuestion:
+    texts = listed(question, opening.shuffle if opening else ())
+    return ResultQuestion(
+        index=index,
+        kind=str(question.__struct_config__.tag),
+        prompt=question.prompt,
+        choices=UNSET if texts is None else [Listed(text=text) for text in texts],
+        points=worth(question),
+        opens_at=UNSET if opening is None else opening.opens_at,
+        closes_at=UNSET if opening is None else opening.closes_at,
+        correct=one.correct,
+        counts=one.counts,
+    )
 
 
 def _answer(record: Record, line: Line, index: int) -> ResultAnswer | None:

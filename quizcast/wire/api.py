@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from quizcast.domain.game import TIME_LIMIT_MAX_MS, GameOptions, Phase
+from quizcast.wire.events import Listed
 
 T = TypeVar("T")
 
@@ -203,11 +204,15 @@ class ScreenToken(_Body, frozen=True, kw_only=True):
 
 
 class ResultQuestion(_Body, frozen=True, kw_only=True):
-    """A question of the quiz: what is right, and what was said how often."""
+    """A question of the quiz: what is right, and what was said how often; `opens_at` is there once it was asked."""
 
     index: int
     kind: str
     prompt: str
+    choices: list[Listed] | UnsetType = UNSET
+    points: int
+    opens_at: int | UnsetType = UNSET
+    closes_at: int | UnsetType = UNSET
     correct: Any
     counts: list[int] | dict[str, int]
 

@@ -301,7 +301,7 @@ def question_shown(question: quiz.Question, opening: Opening, count: int) -> Que
         min=UNSET if bounds is None or bounds.min is None else bounds.min,
         max=UNSET if bounds is None or bounds.max is None else bounds.max,
         media_url=question.media_url or UNSET,
-        points=0 if isinstance(question, quiz.Poll | quiz.WordCloud) else question.points,
+        points=quiz.worth(question),
         opens_at=opening.opens_at,
         closes_at=opening.closes_at,
     )

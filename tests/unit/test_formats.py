@@ -497,9 +497,9 @@ def _results() -> Results:
         created_at=AT,
     )
     questions = [
-        ResultQuestion(index=0, kind="single", prompt="=Which?", correct=1, counts=[1, 1]),
-        ResultQuestion(index=1, kind="text", prompt="Say", correct=["x", "y"], counts={EVIL: 1}),
-        ResultQuestion(index=2, kind="order", prompt="Sort", correct=[2, 0, 1], counts={"2,0,1": 1}),
+        ResultQuestion(index=0, kind="single", prompt="=Which?", points=1000, correct=1, counts=[1, 1]),
+        ResultQuestion(index=1, kind="text", prompt="Say", points=1000, correct=["x", "y"], counts={EVIL: 1}),
+        ResultQuestion(index=2, kind="order", prompt="Sort", points=1000, correct=[2, 0, 1], counts={"2,0,1": 1}),
     ]
 
     def said(question: int, answer: object, correct: bool | None, points: int) -> ResultAnswer:

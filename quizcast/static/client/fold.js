@@ -8,6 +8,9 @@ const JOINED_MAX = 100;
  * @property {number | null} index of the question that is open, or was last
  * @property {number} count of questions
  * @property {number} participants
+ * @property {string} pin
+ * @property {string} title the quiz's
+ * @property {"both" | "phones" | "screen"} questionOn where the host wants the question's text to be shown
  * @property {object | null} question data of that event, while it is open and until the next
  * @property {object | null} closed data of that event, until the next question
  * @property {object | null} result the participant's own for that question; null too for who was not listening (see `me`)
@@ -25,6 +28,9 @@ export const EMPTY = Object.freeze({
   index: null,
   count: 0,
   participants: 0,
+  pin: "",
+  title: "",
+  questionOn: "both",
   question: null,
   closed: null,
   result: null,
@@ -52,6 +58,9 @@ export function fold(view, name, data) {
         index: data.question_index,
         count: data.question_count,
         participants: data.participants,
+        pin: data.pin,
+        title: data.title,
+        questionOn: data.question_on,
         question: data.question ?? null,
         closed: data.closed ?? null,
         leaderboard: data.leaderboard ?? null,
@@ -74,6 +83,9 @@ export function fold(view, name, data) {
         progress: null,
         me: view.me && { ...view.me, answered: false, answer: null },
       };
+    case "extended":
+      if (data.index !== view.question?.index) return view;
+      return { ...view, question: { ...view.question, closes_at: data.closes_at } };
     case "closed":
       return { ...view, phase: "closed", index: data.index, closed: data, progress: null };
     case "result": {

@@ -1,7 +1,7 @@
 // How each kind of question is answered: one clear control a kind. `onAnswer(value)` takes what the contract wants.
 import { html, useEffect, useRef, useState } from "../ui/html.js";
 import { t, tNumber } from "../ui/i18n.js";
-import { LETTERS, Tile } from "../ui/marks.js";
+import { LETTERS, Mark, Tile } from "../ui/marks.js";
 
 const TEXT_MAX = 200;
 const WORD_MAX = 60;
@@ -145,7 +145,7 @@ function Order({ question, onAnswer, disabled }) {
       ${order.map(
         (item, place) => html`<li key=${item} data-item=${item} data-held=${held === item} onPointerDown=${(event) => hold(event, item)}
           onPointerMove=${drag} onPointerUp=${() => setHeld(null)} onPointerCancel=${() => setHeld(null)}>
-          <span class="place">${place + 1}</span>
+          <span class="row"><b class="place">${place + 1}</b><${Mark} choice=${item} /></span>
           <span dir="auto">${question.choices[item].text}</span>
           <button type="button" class="button quiet icon" disabled=${disabled || place === 0}
             aria-label=${t("play.up", { text: question.choices[item].text })} onClick=${() => step(place, -1)}>↑</button>
@@ -184,6 +184,6 @@ export function spelled(question, answer) {
   if (choices && question.kind !== "order") {
     return [answer].flat().map((choice) => ({ text: choices[choice]?.text ?? LETTERS[choice], choice }));
   }
-  if (choices) return answer.map((choice, place) => ({ text: `${place + 1}. ${choices[choice]?.text}` }));
+  if (choices) return answer.map((choice, place) => ({ text: `${place + 1}. ${choices[choice]?.text}`, choice }));
   return [answer].flat().map((one) => ({ text: typeof one === "number" ? tNumber(one, { maximumFractionDigits: 6 }) : one }));
 }

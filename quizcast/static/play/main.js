@@ -1,6 +1,7 @@
 // The participant's page: in by PIN and name, then whatever the game is doing. A reload goes on where one was.
 import { html, render, useEffect, useState } from "../ui/html.js";
 import { t, tError } from "../ui/i18n.js";
+import { Mark } from "../ui/marks.js";
 import { Brand, Connection } from "../ui/parts.js";
 import { useGame } from "../ui/game.js";
 import { join } from "../quizcast.js";
@@ -77,7 +78,9 @@ function Phase({ view, me, now, outbox, onLeave }) {
 
 function Lobby({ view, me }) {
   return html`<main class="middle fill stack centred">
+    <p class="confetti" aria-hidden="true">${[0, 1, 2, 3, 4, 5, 6, 7].map((choice) => html`<${Mark} choice=${choice} />`)}</p>
     <h1 class="comes">${t("lobby.in", { name: me.nickname })}</h1>
+    ${view.title && html`<p class="chip" dir="auto">${view.title}</p>`}
     <p>${t("lobby.wait")}</p>
     <p class="muted number" role="status">${t("play.participants", { n: view.participants })}</p>
   </main>`;

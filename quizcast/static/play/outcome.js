@@ -1,7 +1,8 @@
 // What a question has brought, how everybody stands, and how it ended.
 import { html } from "../ui/html.js";
 import { t, tNumber } from "../ui/i18n.js";
-import { Board, Distribution, Podium } from "../ui/parts.js";
+import { Distribution } from "../ui/distribution.js";
+import { Board, Podium } from "../ui/parts.js";
 import { Head, Said } from "./question.js";
 import { spelled } from "./controls.js";
 
@@ -13,7 +14,9 @@ export function Outcome({ question, closed, result }) {
     <h1 class="prompt" dir="auto">${question.prompt}</h1>
     <${Right} question=${question} closed=${closed} />
     ${closed.explanation && html`<p class="card" dir="auto">${closed.explanation}</p>`}
-    <section class="stack" aria-label=${t("play.distribution")}><${Distribution} question=${question} closed=${closed} /></section>
+    <section class="stack" aria-label=${t("play.distribution")}>
+      <${Distribution} question=${question} closed=${closed} mine=${result?.answer} />
+    </section>
   </main>`;
 }
 
@@ -31,9 +34,10 @@ function Verdict({ result }) {
   </div>`;
 }
 
+/** What was right, where the bars cannot say it. */
 function Right({ question, closed }) {
   const { correct } = closed;
-  if (correct === null || correct === undefined) return null;
+  if (!["text", "numeric"].includes(question.kind)) return null;
   const shown = question.kind === "text" ? correct.slice(0, 3) : correct;
   return html`<section class="stack tight">
     <h2 class="small muted">${t("play.right_is", { n: spelled(question, shown).length })}</h2>

@@ -2,7 +2,8 @@
 import { html, render, useEffect, useState } from "../ui/html.js";
 import { t, tNumber } from "../ui/i18n.js";
 import { Tile } from "../ui/marks.js";
-import { Board, Brand, Connection, Countdown, Distribution, Podium } from "../ui/parts.js";
+import { Distribution } from "../ui/distribution.js";
+import { Board, Brand, Connection, Countdown, Podium } from "../ui/parts.js";
 import { useGame } from "../ui/game.js";
 import { Picture, useMoment } from "../ui/question.js";
 
@@ -78,7 +79,7 @@ function Ask({ view, now }) {
       <p class="big-number pops">${t("play.ready")}</p>
     </main>`;
   }
-  const hidden = view.question_on === "phones";
+  const hidden = view.questionOn === "phones";
   const answered = progress?.index === question.index ? progress : null;
   return html`<main class="comes">
     <div class="row"><span class="muted">${t("play.question_of", { index: question.index + 1, count: question.count })}</span>
@@ -104,8 +105,9 @@ function Choices({ question }) {
 function Closed({ view }) {
   const { question, closed } = view;
   return html`<main class="comes">
-    <h1 dir="auto" class="prompt" data-long=${question.prompt.length > LONG_PROMPT}>${view.question_on === "phones" ? t("play.distribution") : question.prompt}</h1>
-    <${Distribution} question=${question} closed=${closed} most=${8} />
+    <h1 dir="auto" class="prompt" data-long=${question.prompt.length > LONG_PROMPT}>${view.questionOn === "phones" ? t("play.distribution") : question.prompt}</h1>
+    ${(question.kind === "numeric" || question.kind === "text") && html`<p class="big-number answer" dir="auto">${[closed.correct].flat()[0]}</p>`}
+    <${Distribution} question=${question} closed=${closed} most=${6} />
     ${closed.explanation && html`<p class="note" data-tone="good" dir="auto">${closed.explanation}</p>`}
   </main>`;
 }

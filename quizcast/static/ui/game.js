@@ -19,7 +19,10 @@ export function useGame(who, { answers = false } = {}) {
     game.addEventListener("connection", changed);
     outbox?.addEventListener("change", changed);
     game.start();
-    return () => game.stop();
+    return () => {
+      game.stop();
+      outbox?.close();
+    };
   }, [parts]);
   return { ...parts, view: parts.game.view, connection: parts.game.connection };
 }

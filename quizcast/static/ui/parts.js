@@ -1,7 +1,6 @@
 // What several pages show alike. Each part is given plain values; none of them knows where those come from.
 import { html, useEffect, useId, useLayoutEffect, useRef, useState } from "./html.js";
 import { t, tNumber } from "./i18n.js";
-import { Mark } from "./marks.js";
 
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 const TOAST_MS = 5000;
@@ -106,46 +105,6 @@ export function Podium({ top }) {
       </li>`,
     )}
   </ol>`;
-}
-
-/**
- * How often each answer was given. `question` is the event's data, `closed` that of the event; choices are shown in
- * their order with their marks, what was written by itself with the most frequent first.
- */
-export function Distribution({ question, closed, most = 12 }) {
-  const lines = Array.isArray(closed.counts) ? ofChoices(question, closed) : ofTexts(closed, most);
-  const all = lines.reduce((sum, line) => sum + line.count, 0);
-  return html`<ul class="bars">
-    ${lines.map(
-      (line) => html`<li class="bar" key=${line.text} data-choice=${line.choice} data-right=${line.right}
-        data-share=${line.count ? 1 : 0} style=${{ "--share": all ? line.count / all : 0 }}>
-        ${line.choice === undefined ? html`<span></span>` : html`<${Mark} choice=${line.choice} />`}
-        <span class="track"><span dir="auto">${line.text}${line.right && html` <b>✓<span class="unseen"> ${t("answer.right")}</span></b>`}</span></span>
-        <b class="number">${tNumber(line.count)}</b>
-      </li>`,
-    )}
-  </ul>`;
-}
-
-function ofChoices(question, { correct, counts }) {
-  const right = Array.isArray(correct) ? correct : [correct];
-  return question.choices.map(({ text }, choice) => ({
-    text,
-    choice,
-    count: counts[choice] ?? 0,
-    right: question.kind !== "poll" && question.kind !== "order" && right.includes(choice),
-  }));
-}
-
-function ofTexts({ correct, counts }, most) {
-  const right = (Array.isArray(correct) ? correct : [correct]).map((one) => String(one).toLowerCase());
-  return Object.entries(counts)
-    .sort(([, a], [, b]) => b - a)
-    .slice(0, most)
-    .map(([key, count]) => {
-      const text = key === "true" || key === "false" ? t(`answer.${key}`) : key;
-      return { text, count, right: right.includes(key.toLowerCase()) };
-    });
 }
 
 /** A window over the page that has to be answered. Escape and the backdrop close it, unless it is `lasting`. */
