@@ -5,6 +5,7 @@ import struct
 import uuid
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -211,9 +212,7 @@ async def test_what_the_server_refuses_is_said_at_its_field(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("choice", ["theirs", "mine", "copy"])
-async def test_a_second_tab_that_saved_first_is_a_choice_of_three(
-    desk: Desk, open_desk: OpenDesk, choice: str
-) -> None:
+async def test_a_second_tab_that_saved_first_is_a_choice_of_three(desk: Desk, open_desk: OpenDesk, choice: str) -> None:
     await desk.add_example()
     other = await open_desk()
     await other.open(desk.page.url.removeprefix(desk.url))
@@ -312,19 +311,14 @@ async def test_the_access_token_is_renewed_without_a_word(desk: Desk) -> None:
     assert "eyJ" not in await page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie])")
 
 
-async def test_an_import_says_what_is_wrong_with_its_row(desk: Desk) -> None:
+async def test_an_import_says_what_is_wrong_with_its_row(desk: Desk, tmp_path: Path) -> None:
     page = desk.page
     await page.get_by_role("button", name="Import").first.click()
     desk.refused = True
     bad = b"kind,prompt,choice1,choice2,correct\nsingle,What?,A,B,3\nhaiku,Hm,,,\n"
     trivia = b"#Q How many wheels has a bicycle?\n^ Two\nA One\nB Two\n\n#Q Broken?\n^ Nine\nA One\nB Two\n"
-    await page.locator("#import-files").set_input_files(
-        [
-            {"name": "bad.csv", "mimeType": "text/csv", "buffer": bad},
-            {"name": "wheels.txt", "mimeType": "text/plain", "buffer": trivia},
-            {"name": "huge.csv", "mimeType": "text/csv", "buffer": bytes(9 * 2**20)},
-        ]
-    )
+    files = {"bad.csv": bad, "wheels.txt": trivia, "huge.csv": bytes(9 * 2**20)}
+    await page.locator("#import-files").set_input_files([kept(tmp_path / name, data) for name, data in files.items()])
     notes = page.locator("dialog .note")
     await expect(notes).to_have_count(3)
     huge, wheels, broken = [notes.nth(place) for place in range(3)]
@@ -338,25 +332,25 @@ async def test_an_import_says_what_is_wrong_with_its_row(desk: Desk) -> None:
     await expect(page.get_by_role("link", name="Wheels", exact=True)).to_be_visible()
 
 
-async def test_an_image_is_sent_and_one_too_large_is_refused_before_it_is_sent(desk: Desk) -> None:
+async def test_an_image_is_sent_and_one_too_large_is_refused_before_it_is_sent(desk: Desk, tmp_path: Path) -> None:
     page = desk.page
     await desk.add_example()
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url) if request.url.endswith("/media") else None)
     chooser = page.locator("[data-part=image-file]")
     await expect(page.locator("#q-image-hint")).to_contain_text("up to 2 MiB")
-    await chooser.set_input_files({"name": "big.gif", "mimeType": "image/gif", "buffer": b"GIF89a" + bytes(3 * 2**20)})
+    await chooser.set_input_files(kept(tmp_path / "big.gif", b"GIF89a" + bytes(3 * 2**20)))
     await expect(page.locator(".image-field .wrong")).to_contain_text("up to 2 are possible")
-    await chooser.set_input_files({"name": "not.svg", "mimeType": "image/svg+xml", "buffer": b"<svg/>"})
+    await chooser.set_input_files(kept(tmp_path / "not.svg", b"<svg/>"))
     await expect(page.locator(".image-field .wrong")).to_contain_text("no image of a kind")
     assert sent == []
-    await chooser.set_input_files({"name": "dot.png", "mimeType": "image/png", "buffer": png(40, 40)})
+    await chooser.set_input_files(kept(tmp_path / "dot.png", png(40, 40)))
     await expect(page.locator(".thumb")).to_be_visible()
     await desk.saved()
     assert (await desk.stored())["questions"][0]["media_url"].startswith("/media/")
     # A photo larger than anybody sees it is made smaller, and fits.
     await page.locator(".question-line").nth(1).click()
-    await chooser.set_input_files({"name": "photo.png", "mimeType": "image/png", "buffer": png(2400, 1500, noisy=True)})
+    await chooser.set_input_files(kept(tmp_path / "photo.png", png(1700, 700, noisy=True)))
     await expect(page.locator(".thumb")).to_be_visible()
     assert await page.locator(".thumb").evaluate("image => image.naturalWidth") == 1600
     assert len(sent) == 2
@@ -516,6 +510,12 @@ async def test_two_hundred_questions_stay_quick_and_keep_the_layout(desk: Desk) 
     )
     assert took < 50
     await desk.saved()
+
+
+def kept(path: Path, content: bytes) -> Path:
+    """A file to be chosen."""
+    path.write_bytes(content)
+    return path
 
 
 def png(width: int, height: int, *, noisy: bool = False) -> bytes:
