@@ -1,4 +1,4 @@
-"""The host's pages apart from control and report, in a real browser: sign up, write, save, meet trouble, lose nothing."""
+"""The host's pages apart from control and report, in a real browser: write, save, meet trouble, lose nothing."""
 
 import json
 import struct
@@ -302,7 +302,7 @@ async def test_the_access_token_is_renewed_without_a_word(desk: Desk) -> None:
     await expect(page.get_by_role("dialog")).to_have_count(0)
     # A token that is about to end is renewed before it is used.
     await page.evaluate(
-        "localStorage.setItem('quizcast.host', JSON.stringify({...JSON.parse(localStorage['quizcast.host']), expiresAt: 1}))"
+        "localStorage['quizcast.host'] = JSON.stringify({...JSON.parse(localStorage['quizcast.host']), expiresAt: 1})"
     )
     desk.refused = False
     await page.reload()
@@ -487,9 +487,12 @@ async def test_two_hundred_questions_stay_quick_and_keep_the_layout(desk: Desk) 
     )
     await desk.open(f"/host/quizzes/{(await reply.json())['id']}")
     await expect(page.locator(".question-line")).to_have_count(200)
-    for width, height in ((1280, 800), (390, 844)):
-        await page.set_viewport_size({"width": width, "height": height})
-        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for text in ("100%", "200%"):
+        await page.evaluate("(size) => (document.documentElement.style.fontSize = size)", text)
+        for width, height in ((1280, 800), (390, 844)):
+            await page.set_viewport_size({"width": width, "height": height})
+            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (text, width)
+    await page.evaluate("document.documentElement.style.fontSize = ''")
     await page.set_viewport_size({"width": 1280, "height": 800})
     await desk.prompt.focus()
     # What one key costs, from the event to the page drawn: 50 ms are felt.
