@@ -55,11 +55,13 @@ export function Control({ game, onReport }) {
           onClick=${() => act("extend", { closes_at: view.question.closes_at + MORE_MS })}>${t("control.more_time", { n: MORE_MS / 1000 })}</button>`}
         ${view.phase === "closed" &&
         view.leaderboard === null &&
+        view.question.points > 0 &&
         html`<button type="button" class="button" disabled=${busy} onClick=${() => openNext(ahead, skipped, act)}>
           ${t(ahead.length > skipped ? "control.no_board" : "control.finish")}</button>`}
         ${["lobby", "closed"].includes(view.phase) &&
         ahead.length > skipped + 1 &&
-        html`<button type="button" class="button quiet" disabled=${busy} onClick=${() => skip(skipped + 1)}>${t("control.skip")}</button>`}
+        html`<button type="button" class="button quiet" disabled=${busy} onClick=${() => skip(skipped + 1)}>
+          ${t("control.skip", { n: ahead[skipped].index + 1 })}</button>`}
         <span class="muted small keys">${t("control.space")}</span>
       </div>
     </div>
