@@ -222,10 +222,12 @@ async def test_a_stream_that_stays_silent_is_replaced_by_polling_until_it_flows(
     await faulty.until("game.view.phase === 'question'", 5)
     await faulty.get("outbox.answer(0, 1)")
     await faulty.until("outbox.get(0).state === 'received'")
+    await game.close()
+    await faulty.until("game.view.result !== null", 5)
     line.heal()
     await faulty.until("game.connection.state === 'live'")
-    await game.close()
-    await faulty.until("game.view.result !== null")
+    await game.command("leaderboard")
+    await faulty.until("game.view.leaderboard !== null")
 
 
 async def test_streams_that_cannot_be_opened_are_replaced_by_polling(faulty: Phone, hall_api: Api) -> None:
