@@ -7,8 +7,9 @@ import httpx
 import jsonschema
 import pytest
 
-from tests.client import BASE, QUIZ, Api, Host, good
+from tests.client import BASE, PASSWORD, QUIZ, Api, Host, good
 from tests.e2e.test_game import EVERY_KIND, RIGHT
+from tests.e2e.test_media import PNG
 
 
 class Checked(Api):
@@ -76,6 +77,18 @@ async def test_a_whole_game_is_as_the_document_says(checked: Checked) -> None:
             assert good_one.status_code == 200
         await game.call("GET", "/participants")
         await game.call("POST", "/screen")
+        # Images, and a session in cookies.
+        sent = good(await host.call("POST", "/media", content=PNG), 201)
+        await host.call("GET", "/media")
+        assert (await host.call("DELETE", f"/media/{sent['id']}")).status_code == 204
+        assert (await host.call("DELETE", f"/media/{sent['id']}")).status_code == 404
+        assert (await host.call("POST", "/media", content=b"<svg/>")).status_code == 422
+        wish = {"email": host.email, "password": PASSWORD}
+        entered = await api.call("POST", "/auth/login", json=wish, headers={"X-Quizcast-Session": "cookie"})
+        cookies = "; ".join(one.partition(";")[0] for one in entered.headers.get_list("set-cookie"))
+        for path in ("/auth/refresh", "/auth/logout"):
+            assert (await api.call("POST", path, headers={"Cookie": cookies})).status_code < 300
+            assert (await api.call("POST", path, headers={"Origin": "https://evil.example"})).status_code == 403
         # And what is refused.
         for method, path, body in (
             ("POST", "/quizzes", {}),

@@ -81,6 +81,7 @@ def test_the_names_of_the_operations_stay(made: dict[str, Any]) -> None:
         *("create_game", "list_games", "get_game", "open_question", "close_question", "show_leaderboard"),
         *("finish_game", "lock_game", "list_participants", "remove_participant", "make_screen", "get_results"),
         *("join", "answers", "events", "state"),
+        *("create_media", "list_media", "delete_media"),
     }
 
 
