@@ -5,7 +5,7 @@ import { LIMITS } from "./draft.js";
 import { reason } from "./parts.js";
 import { api } from "./session.js";
 
-const TYPES = ["image/png", "image/jpeg", "image/webp", "image/gif"];
+const TYPES = ["image/png", "image/jpeg", "image/webp", "image/gif", "image/avif"];
 const MIB = 2; // the server's limit unless it is set otherwise
 const SIDE_PX = 1600; // more than any phone or projector shows of it
 const QUALITY = 0.85;
@@ -87,9 +87,9 @@ function tooLarge({ size }) {
   return t("editor.image_too_large", { n: MIB, size: Math.ceil((size / 2 ** 20) * 10) / 10 });
 }
 
-/** A still picture with no more pixels than are of use; a GIF may move and stays as it is. */
+/** A still picture with no more pixels than are of use; what may move stays as it is. */
 async function smaller(file) {
-  if (file.type === "image/gif") return file;
+  if (file.type === "image/gif" || file.type === "image/avif") return file;
   const bitmap = await createImageBitmap(file).catch(() => null);
   if (!bitmap) throw refusal(t("editor.image_type"));
   const scale = Math.min(1, SIDE_PX / Math.max(bitmap.width, bitmap.height));
