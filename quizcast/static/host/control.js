@@ -10,7 +10,7 @@ import { useMoment } from "../ui/question.js";
 import { reason, Saying, useFetched } from "./parts.js";
 import { People } from "./people.js";
 import { Questions } from "./questions.js";
-import { api, freshen } from "./session.js";
+import { api, COOKIES, freshen } from "./session.js";
 
 const LOOK_MS = 3000; // between two looks at the connections and the lock
 const MORE_MS = 15_000;
@@ -18,7 +18,7 @@ const MORE_MS = 15_000;
 /** `game` as the API gave it; `onReport` leaves for the report. */
 export function Control({ game, onReport }) {
   const gameId = game.id;
-  const { view, connection, now } = useGame({ gameId, renew: async () => (await freshen(), true) });
+  const { view, connection, now } = useGame({ gameId, headers: COOKIES, renew: async () => (await freshen(), true) });
   const [busy, work] = useState(false);
   const [skipped, skip] = useState(0); // questions that are passed over when the next is asked
   const [health, look] = useHealth(gameId, game.locked);
@@ -150,7 +150,12 @@ function Head({ game, view, connection, health }) {
     }
   };
   const copy = async () => {
-    await navigator.clipboard.writeText(game.join_url).then(() => say(t("control.copied")), () => say(game.join_url));
+    try {
+      await navigator.clipboard.writeText(game.join_url);
+      say(t("control.copied"));
+    } catch {
+      say(game.join_url); // no clipboard without TLS: to be read, then
+    }
   };
   return html`<header class="card stack">
     <div class="row">
