@@ -56,7 +56,7 @@ class Views:
         if state is None:
             raise GameUnknown()
         game = _decode_game(state)
-        size, me = await self._of_people(game, participant_id, int(scored))
+        size, me, standing = await self._of_people(game, participant_id, int(scored))
         if game.phase is Phase.FINISHED:
             board = final or board
         asked = game.phase in (Phase.QUESTION, Phase.CLOSED)
@@ -70,6 +70,7 @@ class Views:
             question_on=game.options.question_on,
             question=_in_time(question, extended) if asked and question else UNSET,
             closed=msgspec.Raw(closed) if game.phase is Phase.CLOSED and closed else UNSET,
+            result=_result(int(scored), standing) if game.phase is Phase.CLOSED and standing else UNSET,
             leaderboard=msgspec.Raw(board) if board and game.phase is not Phase.QUESTION else UNSET,
             me=me or UNSET,
             server_now_at=int(now),
@@ -86,7 +87,9 @@ class Views:
             if raw is not None
         }
 
-    async def _of_people(self, game: Game, participant_id: str | None, scored: int) -> tuple[int, Me | None]:
+    async def _of_people(
+        self, game: Game, participant_id: str | None, scored: int
+    ) -> tuple[int, Me | None, Standing | None]:
         async with self._live.client.pipeline(transaction=False) as pipe:
             pipe.hlen(self._keys.people(game.id))
             if participant_id is not None:
@@ -95,13 +98,13 @@ class Views:
                 pipe.hget(self._keys.answers(game.id, game.question_index or 0), participant_id)
             size, *own = await self._live.do("snapshot", pipe.execute())
         if participant_id is None:
-            return size, None
+            return size, None, None
         person, outcome, answer = own
         if person is None:
             raise NotInGame()
         standing = decode_standing(outcome) if outcome else None
         asked = answer is not None and game.opening is not None
-        return size, Me(
+        me = Me(
             participant_id=participant_id,
             nickname=person.split(b":", 2)[2].decode(),
             score=standing.score if standing else 0,
@@ -110,6 +113,7 @@ class Views:
             answered=asked,
             answer=msgspec.Raw(answer.partition(b":")[2]) if asked else None,
         )
+        return size, me, standing
 
 
 def _in_time(question: bytes, extended: bytes | None) -> msgspec.Raw:

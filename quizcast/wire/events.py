@@ -154,7 +154,10 @@ Kept = Question | Extended | Closed | Leaderboard | Finished
 
 
 class Snapshot(_Event, frozen=True, kw_only=True):
-    """Where the game stands, first on every fresh connection; `closed` adds what was right once that is out."""
+    """Where the game stands, first on every fresh connection.
+
+    Once a question has closed, `closed` adds what was right, and `result` what that meant for the participant.
+    """
 
     name = "snapshot"
 
@@ -167,6 +170,7 @@ class Snapshot(_Event, frozen=True, kw_only=True):
     question_on: QuestionOn
     question: msgspec.Raw | UnsetType = UNSET
     closed: msgspec.Raw | UnsetType = UNSET
+    result: "Result | UnsetType" = UNSET
     leaderboard: msgspec.Raw | UnsetType = UNSET
     me: Me | UnsetType = UNSET
     server_now_at: int

@@ -222,10 +222,12 @@ async def test_a_stream_that_stays_silent_is_replaced_by_polling_until_it_flows(
     await faulty.until("game.view.phase === 'question'", 5)
     await faulty.get("outbox.answer(0, 1)")
     await faulty.until("outbox.get(0).state === 'received'")
+    await game.close()
+    await faulty.until("game.view.result !== null", 5)
     line.heal()
     await faulty.until("game.connection.state === 'live'")
-    await game.close()
-    await faulty.until("game.view.result !== null")
+    await game.command("leaderboard")
+    await faulty.until("game.view.leaderboard !== null")
 
 
 async def test_streams_that_cannot_be_opened_are_replaced_by_polling(faulty: Phone, hall_api: Api) -> None:
@@ -300,7 +302,8 @@ async def test_a_drain_goes_by_unnoticed(faulty: Phone, hall_api: Api, hall: Tre
     await game.close()
     await faulty.until("game.view.result !== null")
     assert await faulty.get("[named('question').length, named('closed').length, named('snapshot').length]") == [1, 1, 1]
-    assert set(await faulty.get("lines.map((one) => one.state)")) == {"live"}
+    # Nobody is told of a fault. On a busy machine a starting process may let a line wait until it counts as silent.
+    assert "lost" not in await faulty.get("lines.map((one) => one.state)")
 
 
 async def test_the_end_comes_by_204_after_a_line_that_broke_just_then(

@@ -30,7 +30,7 @@ WRONG: list[Any] = [0, [0], True, 300, "Lyon", None, 1, "bad"]
 FIELDS: dict[str, tuple[set[str], set[str]]] = {
     "snapshot": (
         {"phase", "question_index", "question_count", "participants", "server_now_at"},
-        {"question", "closed", "leaderboard", "me", "pin", "title", "question_on"},
+        {"question", "closed", "result", "leaderboard", "me", "pin", "title", "question_on"},
     ),
     "question": (
         {"index", "count", "kind", "prompt", "points", "opens_at", "closes_at", "server_now_at"},
@@ -397,7 +397,7 @@ async def test_the_snapshot_tells_a_latecomer_everything(api: Api) -> None:
     assert state["question"]["index"] == 0
     assert "correct" not in state["question"]
     assert state["me"]["answered"] is True
-    assert "leaderboard" not in state
+    assert not {"leaderboard", "result"} & state.keys()
     await game.close()
     await game.command("leaderboard")
     async with ada.stream() as stream:
@@ -407,6 +407,7 @@ async def test_the_snapshot_tells_a_latecomer_everything(api: Api) -> None:
         assert snapshot["leaderboard"]["top"][0]["participant_id"] == ada.id
         assert {"score", "rank", "answered"} <= snapshot["me"].keys()
         assert snapshot["me"]["rank"] == 1
+        assert (snapshot["result"]["correct"], snapshot["result"]["answer"]) == (True, 1)
 
 
 async def test_the_state_can_be_read_after_the_end(api: Api) -> None:

@@ -13,7 +13,7 @@ const JOINED_MAX = 100;
  * @property {"both" | "phones" | "screen"} questionOn where the host wants the question's text to be shown
  * @property {object | null} question data of that event, while it is open and until the next
  * @property {object | null} closed data of that event, until the next question
- * @property {object | null} result the participant's own for that question; null too for who was not listening (see `me`)
+ * @property {object | null} result data of that event, until the next question
  * @property {object | null} leaderboard data of that event, until the next question; at the end, that of `finished`
  * @property {object | null} finished data of that event
  * @property {{ participant_id: string, nickname: string, score: number, rank: number | null, streak: number, answered: boolean, answer: any } | null} me
@@ -66,7 +66,7 @@ export function fold(view, name, data) {
         leaderboard: data.leaderboard ?? null,
         finished: data.phase === "finished" ? (data.leaderboard ?? null) : null,
         me: data.me ?? null,
-        result: data.phase !== "question" && view.result?.index === data.question_index ? view.result : null,
+        result: data.result ?? null,
         progress: data.phase === "question" && view.progress?.index === data.question_index ? view.progress : null,
         joined: view.joined,
       };
@@ -89,9 +89,10 @@ export function fold(view, name, data) {
     case "closed":
       return { ...view, phase: "closed", index: data.index, closed: data, progress: null };
     case "result": {
-      if (data.index !== view.index) return view;
       const { score, rank, streak, answer } = data;
-      return { ...view, result: data, me: view.me && { ...view.me, score, rank, streak, answered: answer !== null, answer } };
+      const present = view.phase === "closed" && data.index === view.index; // the host may have gone on at once
+      const me = view.me && { ...view.me, score, rank, streak, ...(present && { answered: answer !== null, answer }) };
+      return { ...view, me, result: present ? data : view.result };
     }
     case "leaderboard":
       return { ...view, leaderboard: data, participants: data.participants };
@@ -101,6 +102,7 @@ export function fold(view, name, data) {
         phase: "finished",
         question: null,
         closed: null,
+        result: null,
         progress: null,
         leaderboard: data,
         finished: data,

@@ -40,6 +40,7 @@ export class Game extends EventTarget {
   /** @type {Connection} */
   connection = { state: "connecting", fault: null, code: null, attempt: 0, retryAt: null, since: 0 };
 
+  #headers;
   #renew;
   #clock = new Clock();
   #life = null; // AbortController from start to stop
@@ -60,12 +61,15 @@ export class Game extends EventTarget {
    * @param {string} options.gameId
    * @param {string} [options.participantId] for the outbox to keep apart who plays in one browser
    * @param {string | null} [options.token] a participant's, host's or screen's; without it the cookies count
+   * @param {Record<string, string>} [options.headers] on every request; a host's page says `X-Quizcast-Session: cookie`,
+   *   since there may be a participant's cookie too
    * @param {() => Promise<string | boolean>} [options.renew] asked once when the token is not taken: a new one, or true
    *   for new cookies, or false
    */
-  constructor({ server = "", gameId, participantId = "", token = null, renew = async () => false }) {
+  constructor({ server = "", gameId, participantId = "", token = null, headers = {}, renew = async () => false }) {
     super();
     Object.assign(this, { server, gameId, participantId, token });
+    this.#headers = headers;
     this.#renew = renew;
   }
 
@@ -172,7 +176,7 @@ export class Game extends EventTarget {
     heard();
     const silent = setTimeout(() => this.#silent(stream), SILENT_MS);
     try {
-      const headers = { Accept: "text/event-stream" };
+      const headers = { Accept: "text/event-stream", ...this.#headers };
       if (this.token) headers.Authorization = `Bearer ${this.token}`;
       if (this.#id) headers["Last-Event-ID"] = this.#id;
       const address = `${this.server}/api/v1/games/${this.gameId}/events`;
@@ -273,8 +277,7 @@ export class Game extends EventTarget {
   /** The stream is over. Who has not seen the end, after a reload perhaps, gets it once more. */
   async #over() {
     if (this.view.phase !== "finished") {
-      const path = `/games/${this.gameId}/state`;
-      this.tell("snapshot", await call(this.server, "GET", path, { token: this.token, timeoutMs: POLL_TIMEOUT_MS }));
+      this.tell("snapshot", await this.#state());
     }
     this.#end("over");
   }
@@ -325,8 +328,7 @@ export class Game extends EventTarget {
     for (let failures = 0; !signal.aborted; ) {
       let waitMs = POLL_MS * (0.5 + Math.random());
       try {
-        const options = { token: this.token, timeoutMs: POLL_TIMEOUT_MS, signal };
-        const state = await call(this.server, "GET", `/games/${this.gameId}/state`, options);
+        const state = await this.#state(signal);
         if (failures > 0) this.#again(false); // the line is back
         failures = 0;
         this.#polls += 1;
@@ -344,6 +346,11 @@ export class Game extends EventTarget {
       }
       await sleep(waitMs, signal);
     }
+  }
+
+  #state(signal) {
+    const options = { token: this.token, headers: this.#headers, timeoutMs: POLL_TIMEOUT_MS, signal };
+    return call(this.server, "GET", `/games/${this.gameId}/state`, options);
   }
 
   #stopPolling() {

@@ -51,7 +51,7 @@ function settings({ labels, values, unit, most }) {
       plugins: { legend: { display: false }, tooltip: { callbacks: { label: ({ formattedValue }) => `${formattedValue}${unit}` } } },
       scales: {
         x: { ticks, grid: { display: false } },
-        y: { beginAtZero: true, max: most, ticks: { ...ticks, precision: 0, callback: (value) => `${value}${unit}` }, grid: { color: colour("--line") } },
+        y: { beginAtZero: true, max: most, ticks: { ...ticks, precision: 0, maxTicksLimit: 6, callback: (value) => `${value}${unit}` }, grid: { color: colour("--line") } },
       },
     },
   };

@@ -10,7 +10,7 @@ import { useMoment } from "../ui/question.js";
 import { reason, Saying, useFetched } from "./parts.js";
 import { People } from "./people.js";
 import { Questions } from "./questions.js";
-import { api, freshen } from "./session.js";
+import { api, COOKIES, freshen } from "./session.js";
 
 const LOOK_MS = 3000; // between two looks at the connections and the lock
 const MORE_MS = 15_000;
@@ -18,7 +18,7 @@ const MORE_MS = 15_000;
 /** `game` as the API gave it; `onReport` leaves for the report. */
 export function Control({ game, onReport }) {
   const gameId = game.id;
-  const { view, connection, now } = useGame({ gameId, renew: async () => (await freshen(), true) });
+  const { view, connection, now } = useGame({ gameId, headers: COOKIES, renew: async () => (await freshen(), true) });
   const [busy, work] = useState(false);
   const [skipped, skip] = useState(0); // questions that are passed over when the next is asked
   const [health, look] = useHealth(gameId, game.locked);
@@ -55,11 +55,13 @@ export function Control({ game, onReport }) {
           onClick=${() => act("extend", { closes_at: view.question.closes_at + MORE_MS })}>${t("control.more_time", { n: MORE_MS / 1000 })}</button>`}
         ${view.phase === "closed" &&
         view.leaderboard === null &&
+        view.question.points > 0 &&
         html`<button type="button" class="button" disabled=${busy} onClick=${() => openNext(ahead, skipped, act)}>
           ${t(ahead.length > skipped ? "control.no_board" : "control.finish")}</button>`}
         ${["lobby", "closed"].includes(view.phase) &&
         ahead.length > skipped + 1 &&
-        html`<button type="button" class="button quiet" disabled=${busy} onClick=${() => skip(skipped + 1)}>${t("control.skip")}</button>`}
+        html`<button type="button" class="button quiet" disabled=${busy} onClick=${() => skip(skipped + 1)}>
+          ${t("control.skip", { n: ahead[skipped].index + 1 })}</button>`}
         <span class="muted small keys">${t("control.space")}</span>
       </div>
     </div>
@@ -148,7 +150,12 @@ function Head({ game, view, connection, health }) {
     }
   };
   const copy = async () => {
-    await navigator.clipboard.writeText(game.join_url).then(() => say(t("control.copied")), () => say(game.join_url));
+    try {
+      await navigator.clipboard.writeText(game.join_url);
+      say(t("control.copied"));
+    } catch {
+      say(game.join_url); // no clipboard without TLS: to be read, then
+    }
   };
   return html`<header class="card stack">
     <div class="row">

@@ -4,7 +4,7 @@ const SLICES = 8; // of the time in which answers came
 
 /**
  * Each question with what it came to. `right` is the share of the answers that were wholly right (null where nothing
- * can be), `medianMs` from opening to answer, `times` how many came in each slice of the time, from so many seconds on.
+ * can be), `medianMs` from opening to answer, `times` how many came in each eighth of the time that was needed, from so many seconds on.
  * @param {object} results as the API gives them
  */
 export function figures({ questions, ranking }) {
@@ -19,7 +19,7 @@ export function figures({ questions, ranking }) {
       answers: given.length,
       right: marked.length ? marked.filter((answer) => answer.correct).length / marked.length : null,
       medianMs: median(tookMs),
-      times: asked ? slices(tookMs, question.closes_at - question.opens_at) : [],
+      times: slices(tookMs),
     };
   });
 }
@@ -30,8 +30,9 @@ function median(sorted) {
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-function slices(tookMs, wholeMs) {
-  const width = wholeMs / SLICES;
+function slices(tookMs) {
+  if (!tookMs.length) return [];
+  const width = Math.max(1, Math.ceil(tookMs.at(-1) / 1000)) * (1000 / SLICES);
   const made = Array.from({ length: SLICES }, (_, slice) => ({ from: Math.round((slice * width) / 100) / 10, count: 0 }));
   for (const ms of tookMs) made[Math.min(SLICES - 1, Math.floor(ms / width))].count += 1;
   return made;

@@ -4,7 +4,7 @@ import { ApiError, call } from "../quizcast.js";
 
 const STORED = "quizcast.host";
 const EARLY_MS = 60_000; // before the access token's end, so that no call meets it
-const COOKIES = { "X-Quizcast-Session": "cookie" };
+export const COOKIES = { "X-Quizcast-Session": "cookie" };
 const LOCK = "quizcast.host.renew";
 
 /** `state` is "in", "out" or "ended" (was in until just now); tells `change`. */
