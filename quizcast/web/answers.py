@@ -19,6 +19,7 @@ from quizcast.errors import (
     QuestionNotOpen,
     QuizcastError,
     RedisUnavailable,
+    TooManyAnswers,
 )
 from quizcast.live.submissions import Taken
 from quizcast.web.guard import Headers, claims_of
@@ -43,6 +44,7 @@ def submit(
         claims = claims_of("POST", headers, Who.PARTICIPANT, services.tokens)
         if claims.game_id != game_id:
             raise NotInGame()
+        services.intake.admit_answer(claims.subject)
         wish: AnswerRequest = decode(body, AnswerRequest, headers.text(b"content-type"), packed=True)
         quiz = services.games.quiz_at_hand(game_id)
         if quiz is None:
@@ -87,6 +89,7 @@ ENDPOINT = Endpoint(
         QuestionClosed,
         NotInGame,
         GameUnknown,
+        TooManyAnswers,
         Overloaded,
         RedisUnavailable,
     ),

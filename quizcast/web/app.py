@@ -40,6 +40,7 @@ from quizcast.web.http import (
     EXPOSED_HEADERS,
     Call,
     Endpoint,
+    RawReply,
     Who,
     decode,
     problem_response,
@@ -86,6 +87,10 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (or the lifespan), unless it goes by the hot road."""
         await self._app(scope, receive, send)
+
+    def refusal(self, data: bytes) -> RawReply | None:
+        """The reply to a request that is refused before it is parsed, if it is; the protocol asks."""
+        return self._hot_road.refusal(data)
 
     def hot_handler(self, method: bytes, url: bytes) -> Handler | None:
         """What serves a request on the hot road, if that is where it goes; the protocol asks."""

@@ -61,30 +61,29 @@ async def _identity(call: Call, game_id: str, token: str | None) -> str:
     return new_id()
 
 
-ENDPOINTS = [
-    Endpoint(
-        method="POST",
-        path="/join",
-        handler=join,
-        who=Who.ANYONE,
-        says="Take part in the game with this PIN.",
-        status=201,
-        body=Join,
-        body_max=SMALL_BODY_MAX,
-        packed=True,
-        reply=Joined,
-        idempotent=True,
-        errors=(
-            PinUnknown,
-            NicknameInvalid,
-            NicknameTaken,
-            GameLocked,
-            GameFull,
-            GameOver,
-            Banned,
-            TooManyJoins,
-            Overloaded,
-            RedisUnavailable,
-        ),
+ENDPOINT = Endpoint(
+    method="POST",
+    path="/join",
+    handler=join,
+    who=Who.ANYONE,
+    says="Take part in the game with this PIN.",
+    status=201,
+    body=Join,
+    body_max=SMALL_BODY_MAX,
+    packed=True,
+    reply=Joined,
+    idempotent=True,
+    errors=(
+        PinUnknown,
+        NicknameInvalid,
+        NicknameTaken,
+        GameLocked,
+        GameFull,
+        GameOver,
+        Banned,
+        TooManyJoins,
+        Overloaded,
+        RedisUnavailable,
     ),
-]
+)
+ENDPOINTS = [ENDPOINT]

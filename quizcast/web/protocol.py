@@ -64,7 +64,7 @@ class HotRequest:
         close = close or not self.keep_alive
         length = b"" if status == 204 else b"content-length: %d\r\n" % len(body)
         end = b"connection: close\r\n" if close else b""
-        protocol.transport.write(b"%b%b%b\r\n%b" % (self._head(status, headers), length, end, body))
+        protocol.transport.write(b"%b%b%b\r\n%b" % (protocol.head(status, headers), length, end, body))
         self.response_complete = True
         if close:
             protocol.transport.close()
@@ -78,17 +78,11 @@ class HotRequest:
         protocol = self._protocol
         if protocol.transport.is_closing():
             return None
-        protocol.transport.write(self._head(status, headers) + b"transfer-encoding: chunked\r\n\r\n")
+        protocol.transport.write(protocol.head(status, headers) + b"transfer-encoding: chunked\r\n\r\n")
         # It may last for hours: nothing is kept of what was asked.
         self.headers, self.body, self.handler = (), b"", None
         protocol.became_stream(self)
         return protocol.transport
-
-    def _head(self, status: int, headers: Headers) -> bytes:
-        parts = [STATUS_LINE[status]]
-        for name, value in (*self._protocol.server_state.default_headers, *headers):
-            parts += (name, b": ", value, b"\r\n")
-        return b"".join(parts)
 
 
 Handler: TypeAlias = Callable[[HotRequest], None]
@@ -96,6 +90,9 @@ Handler: TypeAlias = Callable[[HotRequest], None]
 
 class HotApp(Protocol):
     """What the app has to have besides ASGI."""
+
+    def refusal(self, data: bytes) -> tuple[int, Headers, bytes] | None:
+        """The reply to what came in on an idle line, if it is one whole request that is to be refused unparsed."""
 
     def hot_handler(self, method: bytes, url: bytes) -> Handler | None:
         """What serves a request, if it is to be served on the hot road."""
@@ -110,6 +107,7 @@ class QuizcastProtocol(HttpToolsProtocol):
     _coming: HotRequest | None = None  # whose body is not there yet
     _passing_over = False  # the rest of a body that was too large
     _stream: HotRequest | None = None
+    _held: bytes | None = None  # what has come in behind a request that is about to be refused
 
     def on_message_begin(self) -> None:
         """httptools calls this as a request begins."""
@@ -190,6 +188,24 @@ class QuizcastProtocol(HttpToolsProtocol):
             if not self._in_head:  # of the next request
                 self._let_go()
 
+    def _refuse(self, status: int, headers: Headers, body: bytes) -> None:
+        held, self._held = self._held, None
+        if self.flow.write_paused:  # as in `HotRequest.reply`
+            self.transport.abort()
+        if self.transport.is_closing():
+            return
+        self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (self.head(status, headers), len(body), body))
+        super().on_response_complete()
+        if held:
+            self.data_received(held)
+
+    def head(self, status: int, headers: Headers) -> bytes:
+        """A reply's head, up to where a body's length would be told."""
+        parts = [STATUS_LINE[status]]
+        for name, value in (*self.server_state.default_headers, *headers):
+            parts += (name, b": ", value, b"\r\n")
+        return b"".join(parts)
+
     def is_stream(self, request: HotRequest) -> bool:
         """Whether it is this request that has become a stream."""
         return self._stream is request
@@ -209,7 +225,18 @@ class QuizcastProtocol(HttpToolsProtocol):
         """asyncio calls this with what has come in."""
         if self._stream is not None:
             return
+        if self._held is not None:
+            self._held += data
+            return
         was_in_head = self._in_head
+        if not was_in_head and self.cycle is None and self._coming is None and not self._passing_over:
+            refusal = self.app.refusal(data)
+            if refusal is not None:
+                # Not at once: the loop reads from its lines as long as many have something to say, and a line that has
+                # its answer soon has. Nobody's turn would come while more is refused than can be read.
+                self._held = b""
+                self.loop.call_soon(self._refuse, *refusal)
+                return
         super().data_received(data)
         if was_in_head and self._in_head:
             self._head_size += len(data)
