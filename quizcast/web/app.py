@@ -40,7 +40,6 @@ from quizcast.web.http import (
     EXPOSED_HEADERS,
     Call,
     Endpoint,
-    RawReply,
     Who,
     decode,
     problem_response,
@@ -49,7 +48,7 @@ from quizcast.web.http import (
     respond,
 )
 from quizcast.web.openapi import document
-from quizcast.web.protocol import Handler
+from quizcast.web.protocol import Handler, Refusal
 from quizcast.web.services import Services, opened
 
 BASE = "/api/v1"
@@ -88,8 +87,8 @@ class App:
         """Serve one request (or the lifespan), unless it goes by the hot road."""
         await self._app(scope, receive, send)
 
-    def refusal(self, data: bytes) -> RawReply | None:
-        """The reply to a request that is refused before it is parsed, if it is; the protocol asks."""
+    def refusal(self, data: bytes) -> Refusal | None:
+        """What is said to a request that is refused before it is parsed, if it is; the protocol asks."""
         return self._hot_road.refusal(data)
 
     def hot_handler(self, method: bytes, url: bytes) -> Handler | None:

@@ -10,12 +10,15 @@ import re
 import time
 from collections.abc import Callable, Iterable
 
+from prometheus_client import Counter
+
 from quizcast.errors import Overloaded, QuizcastError, StreamsFull, TooManyJoins
 from quizcast.hub import FULL_RETRY_S
 from quizcast.intake import RETRY_AFTER_S
 from quizcast.metrics import INTAKE, STREAMS_REFUSED
 from quizcast.web import answers, participants, streams
-from quizcast.web.http import RawReply, counted, problem
+from quizcast.web.http import Endpoint, problem, request_timer
+from quizcast.web.protocol import Refusal, written
 from quizcast.web.services import Services
 
 _ADDRESS = re.compile(rb"(?:POST /api/v1/(?:(join)|games/(\w+)/answers)|GET /api/v1/games/\w+/events)[? ]")
@@ -24,44 +27,46 @@ _FRAMING = re.compile(rb"\n(content-length|transfer-encoding|connection|expect|u
 _KEEP_ALIVE = b"keep-alive"
 
 
+class _Over:
+    """How one kind of request is refused: at once, and counted as any other."""
+
+    def __init__(self, endpoint: Endpoint, kind: type[QuizcastError], seconds: Iterable[int], refused: Counter) -> None:
+        replies = [problem(kind(retry_after_s=some)) for some in seconds]
+        self._refusals = [(status, written(headers, body)) for status, headers, body in replies]
+        self._timer = request_timer(endpoint.method, endpoint.path, replies[0][0])
+        self._refused = refused
+
+    def refusal(self, began: float) -> Refusal:
+        """One of them; what differs is when to come back."""
+        self._refused.inc()
+        self._timer.observe(time.perf_counter() - began)
+        return random.choice(self._refusals)
+
+
 class Gate:
     """Knows what is over; `services` gives None while the process starts and stops."""
 
     def __init__(self, services: Callable[[], Services | None]) -> None:
         self._services = services
-        self._overloaded = _replies(Overloaded, RETRY_AFTER_S)
-        self._too_many_joins = _replies(TooManyJoins, RETRY_AFTER_S)
-        self._streams_full = _replies(StreamsFull, FULL_RETRY_S)
+        busy, joins = INTAKE.labels("answer", Overloaded.code), INTAKE.labels("join", TooManyJoins.code)
+        self._answers = _Over(answers.ENDPOINT, Overloaded, RETRY_AFTER_S, busy)
+        self._joins = _Over(participants.ENDPOINT, TooManyJoins, RETRY_AFTER_S, joins)
+        self._streams = _Over(streams.ENDPOINT, StreamsFull, FULL_RETRY_S, STREAMS_REFUSED.labels("full"))
 
-    def refusal(self, data: bytes) -> RawReply | None:
-        """The reply to a request that came in in one piece on an idle line, if it is to be refused at once."""
+    def refusal(self, data: bytes) -> Refusal | None:
+        """What is said to a request that came in in one piece on an idle line, if it is to be refused at once."""
         services, address = self._services(), _ADDRESS.match(data)
         if services is None or address is None or services.hub.draining:
             return None
         began = time.perf_counter()
         join, game_id = address.groups()
-        if join is not None:
-            over, replies, endpoint = services.intake.joins_full, self._too_many_joins, participants.ENDPOINT
-        elif game_id is not None:
-            over = services.intake.answers_full(game_id.decode())
-            replies, endpoint = self._overloaded, answers.ENDPOINT
-        else:
-            over, replies, endpoint = services.hub.full, self._streams_full, streams.ENDPOINT
-        if not (over and _whole(data)):
-            return None
-        reply = random.choice(replies)
-        if endpoint is streams.ENDPOINT:
-            STREAMS_REFUSED.labels("full").inc()
+        if game_id is not None:
+            full, over = services.intake.answers_full(game_id.decode()), self._answers
         elif join is not None:
-            INTAKE.labels("join", TooManyJoins.code).inc()
+            full, over = services.intake.joins_full, self._joins
         else:
-            INTAKE.labels("answer", Overloaded.code).inc()
-        counted(endpoint, reply[0], began)
-        return reply
-
-
-def _replies(kind: type[QuizcastError], seconds: Iterable[int]) -> list[RawReply]:
-    return [problem(kind(retry_after_s=some)) for some in seconds]
+            full, over = services.hub.full, self._streams
+        return over.refusal(began) if full and _whole(data) else None
 
 
 def _whole(data: bytes) -> bool:

@@ -18,7 +18,7 @@ from quizcast.web import answers, participants, streams
 from quizcast.web.gate import Gate
 from quizcast.web.guard import Headers, claims_of
 from quizcast.web.http import EXPOSED_HEADERS, SMALL_BODY_MAX, Endpoint, RawReply, Who, counted, problem
-from quizcast.web.protocol import Handler, HotRequest
+from quizcast.web.protocol import Handler, HotRequest, Refusal
 from quizcast.web.services import Services
 
 GAMES = b"/api/v1/games/"
@@ -45,8 +45,8 @@ class HotRoad:
         self._gate = Gate(services)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def refusal(self, data: bytes) -> RawReply | None:
-        """The reply to what came in on an idle line, if it is one whole request that is to be refused unparsed."""
+    def refusal(self, data: bytes) -> Refusal | None:
+        """What is said to what came in on an idle line, if it is one whole request that is to be refused unparsed."""
         # What pages of other sites may see of it hangs on its headers: those are parsed first.
         return None if self._origins else self._gate.refusal(data)
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+Refusal: TypeAlias = tuple[int, bytes]  # status, and what is `written` behind the headers of the server itself
 
 END = b"0\r\n\r\n"  # the last chunk of a stream
 HEAD_MAX = 65_536  # bytes of a request's line and headers; the parser itself would take them without end
@@ -91,8 +92,8 @@ Handler: TypeAlias = Callable[[HotRequest], None]
 class HotApp(Protocol):
     """What the app has to have besides ASGI."""
 
-    def refusal(self, data: bytes) -> tuple[int, Headers, bytes] | None:
-        """The reply to what came in on an idle line, if it is one whole request that is to be refused unparsed."""
+    def refusal(self, data: bytes) -> Refusal | None:
+        """What is said to what came in on an idle line, if it is one whole request that is to be refused unparsed."""
 
     def hot_handler(self, method: bytes, url: bytes) -> Handler | None:
         """What serves a request, if it is to be served on the hot road."""
@@ -188,23 +189,20 @@ class QuizcastProtocol(HttpToolsProtocol):
             if not self._in_head:  # of the next request
                 self._let_go()
 
-    def _refuse(self, status: int, headers: Headers, body: bytes) -> None:
+    def _refuse(self, status: int, rest: bytes) -> None:
         held, self._held = self._held, None
         if self.flow.write_paused:  # as in `HotRequest.reply`
             self.transport.abort()
         if self.transport.is_closing():
             return
-        self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (self.head(status, headers), len(body), body))
+        self.transport.write(self.head(status, ()) + rest)
         super().on_response_complete()
         if held:
             self.data_received(held)
 
     def head(self, status: int, headers: Headers) -> bytes:
         """A reply's head, up to where a body's length would be told."""
-        parts = [STATUS_LINE[status]]
-        for name, value in (*self.server_state.default_headers, *headers):
-            parts += (name, b": ", value, b"\r\n")
-        return b"".join(parts)
+        return STATUS_LINE[status] + _lines((*self.server_state.default_headers, *headers))
 
     def is_stream(self, request: HotRequest) -> bool:
         """Whether it is this request that has become a stream."""
@@ -257,6 +255,15 @@ class QuizcastProtocol(HttpToolsProtocol):
             self._coming.keep_alive = False
         else:
             super().shutdown()
+
+
+def written(headers: Headers, body: bytes) -> bytes:
+    """Headers and a body, with the body's length."""
+    return b"%bcontent-length: %d\r\n\r\n%b" % (_lines(headers), len(body), body)
+
+
+def _lines(headers: Headers) -> bytes:
+    return b"".join([part for name, value in headers for part in (name, b": ", value, b"\r\n")])
 
 
 def chunk(frame: bytes) -> bytes:

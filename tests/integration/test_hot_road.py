@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 
 from quizcast.web.http import read_body
-from quizcast.web.protocol import END, HOT_BODY_MAX, Handler, HotRequest, QuizcastProtocol, chunk
+from quizcast.web.protocol import END, HOT_BODY_MAX, Handler, HotRequest, QuizcastProtocol, Refusal, chunk, written
 from tests.integration.live_game import until
 
 OK, HEADERS = 202, [(b"content-type", b"text/plain")]
@@ -23,8 +23,8 @@ class Echo:
         self.fault: Exception | None = None
         self.over = False
 
-    def refusal(self, data: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes] | None:
-        return (503, HEADERS, b"over") if self.over and data.startswith(b"POST /hot") else None
+    def refusal(self, data: bytes) -> Refusal | None:
+        return (503, written(HEADERS, b"over")) if self.over and data.startswith(b"POST /hot") else None
 
     def hot_handler(self, _method: bytes, url: bytes) -> Handler | None:
         return self.take if url.partition(b"?")[0] == b"/hot" else None
