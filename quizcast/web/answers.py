@@ -44,11 +44,11 @@ def submit(
         claims = claims_of("POST", headers, Who.PARTICIPANT, services.tokens)
         if claims.game_id != game_id:
             raise NotInGame()
-        services.intake.admit_answer(claims.subject)
         wish: AnswerRequest = decode(body, AnswerRequest, headers.text(b"content-type"), packed=True)
         quiz = services.games.quiz_at_hand(game_id)
         if quiz is None:
             return False
+        services.intake.admit_answer(claims.subject)  # once, and not again when the quiz has been read
         one = answer_try(quiz, game_id, claims.subject, wish.question, wish.answer)
         packed = MSGPACK in headers.text(b"accept")
 
