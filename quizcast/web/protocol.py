@@ -246,8 +246,12 @@ class QuizcastProtocol(HttpToolsProtocol):
         """asyncio calls this when the line is gone."""
         super().connection_lost(exc)
         stream, self._stream = self._stream, None
+        # The line, its request and its stream would hold each other, and hardly ever does a collection come to find them.
+        if isinstance(self.cycle, HotRequest):
+            self.cycle = cast("Any", None)
         if stream is not None and stream.left is not None:
-            stream.left()
+            left, stream.left = stream.left, None
+            left()
 
     def shutdown(self) -> None:
         """uvicorn calls this as it stops: what is idle is closed, the others are to be answered first."""

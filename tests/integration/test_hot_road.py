@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -351,6 +354,30 @@ async def test_nothing_is_kept_of_what_a_stream_was_asked_with(running: Running)
     assert not protocol.headers  # type: ignore[union-attr]
     assert not protocol.scope  # type: ignore[union-attr]
     assert not protocol.url  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("how", ["stream", "waiting"])
+async def test_of_a_line_that_is_gone_nothing_is_left_for_the_garbage_collector(running: Running, how: str) -> None:
+    line = await running.line()
+    line.send(post(b"x"))
+    await running.waiting(1)
+    request = running.app.waiting.pop()
+    gc.collect()
+    gc.disable()
+    try:
+        held: list[object] = []
+        if how == "stream":
+            held += [request.stream(200, HEADERS)]  # as the hub's streams hold their transport
+            request.left = partial(held.clear)
+        (protocol,) = map(weakref.ref, running.server.server_state.connections)
+        line.writer.transport.abort()
+        if how == "waiting":
+            await until(lambda: not running.server.server_state.connections)
+            request.reply(OK, HEADERS, b"")
+        del request, held
+        await until(lambda: protocol() is None)
+    finally:
+        gc.enable()
 
 
 async def test_a_reply_to_what_has_become_a_stream_cuts_the_line(running: Running) -> None:
