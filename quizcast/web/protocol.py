@@ -246,7 +246,7 @@ class QuizcastProtocol(HttpToolsProtocol):
         """asyncio calls this when the line is gone."""
         super().connection_lost(exc)
         stream, self._stream = self._stream, None
-        # The line, its request and its stream would hold each other, and hardly ever does a collection come to find them.
+        # The line, its request and its stream would hold each other, and collections that find them are rare.
         if isinstance(self.cycle, HotRequest):
             self.cycle = cast("Any", None)
         if stream is not None and stream.left is not None:
