@@ -32,6 +32,7 @@ from quizcast.embedded import Services
 from quizcast.settings import Settings
 from quizcast.simulate import Address, Crowd, Host, Watch, play, verdict
 from quizcast.simulate.calls import Connection
+from quizcast.simulate.client import with_body
 from quizcast.simulate.script import quiz
 
 WEB = 2
@@ -44,7 +45,7 @@ SLOW_READERS = 3  # of each game, who take a few bytes a second
 REST_S, LOOK_EVERY_S = 4.0, 0.5  # everybody has left; the first half of it is for the server to notice
 EXPIRED_S = 120  # in which what is left of the last games has to be gone
 KEYS_MAX = 100  # that may be left: streams of rows without rows, throttles, what the job queue keeps of its last jobs
-CALLERS = 32
+CALLERS, ASK_REDIS = 32, 50
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -91,16 +92,19 @@ class Soak:
             print(f"round {number}: {dict(self.played)}", file=sys.stderr)
 
     async def _fill_caches(self, address: Address) -> None:
-        """A process remembers the tokens of its last participants: of so many as it has after a day."""
+        """A process remembers the tokens of its last participants: of so many as it has after a day. And its pool is
+        full: an unknown game is asked for in Redis."""
         tokens = Tokens(Keyring.load(self._settings), self._settings)
-        path = f"{address.prefix}/api/v1/games/another/answers"
 
         async def call(caller: int) -> None:
-            line = Connection(address)
-            for number in range(int(TOKENS_KEPT * WEB * 1.2) // CALLERS):
-                token = tokens.mint(Kind.PARTICIPANT, f"nobody{caller}-{number}", "nowhere")
-                head = address.head("POST", path, {"Authorization": f"Bearer {token}", "Content-Length": "2"})
-                await line.ask(head + b"\r\n{}")
+            line, calls = Connection(address), int(TOKENS_KEPT * WEB * 1.2) // CALLERS
+            for number in range(calls):
+                game = f"nowhere{caller}"
+                token = tokens.mint(Kind.PARTICIPANT, f"nobody{caller}-{number}", game)
+                path = f"{address.prefix}/api/v1/games/{game if number > calls - ASK_REDIS else 'another'}/answers"
+                body = b'{"question":0,"answer":0}'
+                head = address.head("POST", path, {"Authorization": f"Bearer {token}"})
+                await line.ask(with_body(head, body))
                 if number % 100 == 99:  # another line, and with it another process
                     line.close()
                     line = Connection(address)

@@ -6,12 +6,13 @@ told only after the script that took the answer has returned, so what is acknowl
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import Generic, TypedDict, TypeVar, cast
 
@@ -28,6 +29,7 @@ RETRY_AFTER_S = (1, 2, 3)  # one of them, so that who was refused together does 
 STANDING_SHARE = (
     0.1  # of the longest wait, where more comes than can be taken: no burst then, and nobody gains by waiting
 )
+JOINS_AT_ONCE = 500  # under way; each takes several turns of the loop, and all take turns: with more, nobody gets in
 PACE_WINDOW_S = 4.0  # over which a participant's answers are counted: a few retries in a row are no hammering
 CALLS_AT_ONCE = 2  # one that Redis works on, and one that is being put together or taken apart here meanwhile
 
@@ -140,6 +142,7 @@ class Intake:
         self._ring = ring
         self._complete = complete
         self._joins = _Bucket(joins_per_second)
+        self._joining = 0
         self._pace = _Pace(round(answers_per_second * PACE_WINDOW_S))
         bounds: _Bounds = {"pending_max": pending_max, "wait_s": wait_s, "group_max": group_max}
         self._answer_lanes = [
@@ -163,14 +166,26 @@ class Intake:
 
     @property
     def joins_full(self) -> bool:
-        """Whether `admit_join` would refuse somebody."""
-        return not self._joins.left()
+        """Whether `admit_join` would refuse somebody, or `joining` would."""
+        return self._joining >= JOINS_AT_ONCE or not self._joins.left()
 
     def admit_join(self) -> None:
         """Count a wish to join. Raises `TooManyJoins`."""
-        if not self._joins.take():
+        if self._joining >= JOINS_AT_ONCE or not self._joins.take():
             INTAKE.labels("join", TooManyJoins.code).inc()
             raise TooManyJoins(retry_after_s=random.choice(RETRY_AFTER_S))
+
+    @contextlib.contextmanager
+    def joining(self) -> Iterator[None]:
+        """Somebody who was admitted is on the way in. Raises `TooManyJoins` when too many others are."""
+        if self._joining >= JOINS_AT_ONCE:
+            INTAKE.labels("join", TooManyJoins.code).inc()
+            raise TooManyJoins(retry_after_s=random.choice(RETRY_AFTER_S))
+        self._joining += 1
+        try:
+            yield
+        finally:
+            self._joining -= 1
 
     async def join(self, one: JoinTry) -> Welcome:
         """Let somebody in. Raises the refusal, `RedisUnavailable` or `Overloaded`."""

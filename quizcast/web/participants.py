@@ -25,6 +25,11 @@ from quizcast.wire.api import Join, Joined
 
 async def join(call: Call) -> Any:
     """Take part. A retry with the same Idempotency-Key, or with the token, is the same participant."""
+    with call.services.intake.joining():
+        return await _join(call)
+
+
+async def _join(call: Call) -> Any:
     wish: Join = call.body
     services = call.services
     game_id = await services.conductor.find(wish.pin)

@@ -1,6 +1,7 @@
 """Group commit: few calls under way per lane, everybody gets their own verdict, nobody is left waiting."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -17,7 +18,7 @@ from quizcast.errors import (
     TooManyJoins,
     Unavailable,
 )
-from quizcast.intake import CALLS_AT_ONCE, PACE_WINDOW_S, RETRY_AFTER_S, Intake, verdict_of
+from quizcast.intake import CALLS_AT_ONCE, JOINS_AT_ONCE, PACE_WINDOW_S, RETRY_AFTER_S, Intake, verdict_of
 from quizcast.live.submissions import AnswerTry, JoinTry, Taken, Welcome
 
 
@@ -295,6 +296,20 @@ async def test_after_the_window_who_hammered_may_answer_again(monkeypatch: pytes
         intake.admit_answer("p1")
     await asyncio.sleep(refused.value.retry_after_s or 0)
     intake.admit_answer("p1")
+
+
+async def test_of_those_who_were_admitted_so_many_are_on_their_way_in_at_once() -> None:
+    intake, _, _ = intake_on(FakeSubmissions())
+    with contextlib.ExitStack() as stack:
+        for _ in range(JOINS_AT_ONCE):
+            stack.enter_context(intake.joining())
+        assert intake.joins_full
+        with pytest.raises(TooManyJoins), intake.joining():
+            pass
+        with pytest.raises(TooManyJoins):
+            intake.admit_join()
+    assert not intake.joins_full
+    intake.admit_join()
 
 
 async def test_a_flood_of_joins_is_slowed_before_it_reaches_the_queue() -> None:
