@@ -23,7 +23,7 @@ define need
 	fi
 endef
 
-.PHONY: help setup demo test lint check format lock bench bench-quick bench-peers capacity load-k6 load-artillery clean
+.PHONY: help setup demo test lint check format lock bench bench-quick bench-peers soak capacity load-k6 load-artillery clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -57,6 +57,11 @@ lock: setup ## Pin the newest versions that pyproject.toml allows, with hashes
 
 bench: setup bench-peers ## Measure beside nchan, socket.io, BullMQ and bare floors; writes bench/RESULTS.md (ARGS="--only fanout")
 	$(RUN) bench.run $(ARGS)
+
+MINUTES ?= 30
+USERS ?= 1000
+soak: setup ## Play game after game, and fail when anything grows (MINUTES=30 USERS=1000)
+	@$(RUN) bench.soak --minutes $(MINUTES) --users $(USERS)
 
 bench-quick: setup ## Compare with the last release's ratios to the floors, in three minutes
 	$(RUN) bench.run --quick $(ARGS)

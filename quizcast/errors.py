@@ -299,6 +299,12 @@ class TooManyJoins(TooMany):
     code = "too_many_joins"
 
 
+class TooManyAnswers(TooMany):
+    """You have sent too many answers in too short a time."""
+
+    code = "too_many_answers"
+
+
 class Unavailable(QuizcastError):
     """The service cannot do this at the moment; nothing was done."""
 

@@ -34,6 +34,8 @@ PUSH_SECONDS = Histogram(
 FANOUT_SECONDS = Histogram("quizcast_fanout_seconds", "Handing one event to every local stream", buckets=FAST)
 HOLES = Counter("quizcast_log_holes", "Times that pub/sub had missed something and the log was read")
 
+TASKS = Gauge("quizcast_tasks", "asyncio tasks of each web process", multiprocess_mode="liveall")
+
 HTTP_SECONDS = Histogram(
     "quizcast_http_seconds", "Requests, by route and status", ["method", "route", "status"], buckets=FAST
 )

@@ -61,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_events_max: int = 2_000
 
     intake_pending_max: int = 20_000
+    intake_wait_s: float = 1.0
     intake_group_max: int = 512
     flush_batch_max: int = 5_000
     import_bytes_max: int = 8_388_608
@@ -68,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     register_per_hour: int = 60
     login_per_minute: int = 10
     joins_per_second: int = 2_000
+    answers_per_second: int = 5
 
     def __repr__(self) -> str:
         """Fields and values, with secrets masked and passwords cut out of addresses."""
@@ -190,10 +192,12 @@ DOCS: dict[str, str] = {
     "drain_s": "over how long a stopping process spreads its clients' return",
     "log_events_max": "kept events per game, for clients that resume",
     "intake_pending_max": "answers and joins that may wait in one process before the next gets a 503",
+    "intake_wait_s": "how long they may wait in a burst before the next gets a 503; a tenth of it when it is no burst",
     "intake_group_max": "answers and joins that ride in one Redis round trip",
     "flush_batch_max": "rows in one Postgres transaction of the flush",
     "import_bytes_max": "largest quiz file",
     "register_per_hour": "new accounts from one address",
     "login_per_minute": "login attempts for one account; twenty times as many from one address",
-    "joins_per_second": "joins over all games that one process admits",
+    "joins_per_second": "tries to join, over all games, that one process admits; the next gets a 429",
+    "answers_per_second": "tries to answer by one participant that one process admits, counted over 4 s; then a 429",
 }

@@ -61,6 +61,7 @@ def site(services: Services, template_database: str, tmp_path_factory: pytest.Te
         log_format="json",
         register_per_hour=100_000,
         login_per_minute=100_000,
+        answers_per_second=100_000,
         heartbeat_s=1.0,
         drain_s=0.2,
         import_bytes_max=100_000,

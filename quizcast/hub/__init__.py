@@ -37,7 +37,7 @@ from quizcast.wire.events import (
     with_retry,
 )
 
-__all__ = ["Arrival", "Closed", "EventLog", "Hub", "Stream", "Viewer", "Views", "jittered"]
+__all__ = ["FULL_RETRY_S", "Arrival", "Closed", "EventLog", "Hub", "Stream", "Viewer", "Views", "jittered"]
 
 SLICE = 1000  # results read and encoded between two turns of the event loop, so that answers get in meanwhile
 FILL_TRIES = 3
@@ -49,7 +49,7 @@ RESULTS_AGAIN_S = 0.5
 AHEAD_PER_S = 20_000  # streams a second that `closed` is given time for to get out, before results come up behind it
 AHEAD_FROM = 100  # streams; for fewer it takes no time
 FILL_AGAIN_S = 0.5
-FULL_RETRY_S = 5.0
+FULL_RETRY_S = (3, 4, 5, 6, 7)  # one of them: the header tells whole seconds, and all must not come back at once
 
 log = logging.getLogger(__name__)
 
@@ -111,9 +111,9 @@ class Hub:
         if self._draining:
             STREAMS_REFUSED.labels("draining").inc()
             raise Draining(retry_after_s=1)
-        if self.open_streams >= self._max_streams:
+        if self.full:
             STREAMS_REFUSED.labels("full").inc()
-            raise StreamsFull(retry_after_s=jittered(FULL_RETRY_S))
+            raise StreamsFull(retry_after_s=random.choice(FULL_RETRY_S))
 
     async def arrive(self, game_id: str, viewer: Viewer, resume: Position | None) -> Arrival:
         """Find out what a viewer has to be told first; `go_live` then tells it.
@@ -201,6 +201,11 @@ class Hub:
     def draining(self) -> bool:
         """Whether this process is sending its streams elsewhere."""
         return self._draining
+
+    @property
+    def full(self) -> bool:
+        """Whether this process has as many streams as it may have."""
+        return self.open_streams >= self._max_streams
 
     @property
     def open_streams(self) -> int:

@@ -95,7 +95,8 @@ class Games:
         keys = self._keys
         whole = [keys.quiz, keys.people, keys.names, keys.bans]
         async with self._live.client.pipeline(transaction=False) as pipe:
-            pipe.expire(keys.pin(game.pin), PIN_AFTER_END_S if game.phase is Phase.FINISHED else self._ttl)
+            pin_s = min(PIN_AFTER_END_S, self._ttl) if game.phase is Phase.FINISHED else self._ttl
+            pipe.expire(keys.pin(game.pin), pin_s)
             for key in [build(game.id) for build in whole]:
                 pipe.expire(key, self._ttl)
             for question in game.played:

@@ -48,7 +48,7 @@ from quizcast.web.http import (
     respond,
 )
 from quizcast.web.openapi import document
-from quizcast.web.protocol import Handler
+from quizcast.web.protocol import Handler, Refusal
 from quizcast.web.services import Services, opened
 
 BASE = "/api/v1"
@@ -86,6 +86,10 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (or the lifespan), unless it goes by the hot road."""
         await self._app(scope, receive, send)
+
+    def refusal(self, data: bytes) -> Refusal | None:
+        """What is said to a request that is refused before it is parsed, if it is; the protocol asks."""
+        return self._hot_road.refusal(data)
 
     def hot_handler(self, method: bytes, url: bytes) -> Handler | None:
         """What serves a request on the hot road, if that is where it goes; the protocol asks."""

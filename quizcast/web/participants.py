@@ -25,6 +25,11 @@ from quizcast.wire.api import Join, Joined
 
 async def join(call: Call) -> Any:
     """Take part. A retry with the same Idempotency-Key, or with the token, is the same participant."""
+    with call.services.intake.joining():
+        return await _join(call)
+
+
+async def _join(call: Call) -> Any:
     wish: Join = call.body
     services = call.services
     game_id = await services.conductor.find(wish.pin)
@@ -61,30 +66,29 @@ async def _identity(call: Call, game_id: str, token: str | None) -> str:
     return new_id()
 
 
-ENDPOINTS = [
-    Endpoint(
-        method="POST",
-        path="/join",
-        handler=join,
-        who=Who.ANYONE,
-        says="Take part in the game with this PIN.",
-        status=201,
-        body=Join,
-        body_max=SMALL_BODY_MAX,
-        packed=True,
-        reply=Joined,
-        idempotent=True,
-        errors=(
-            PinUnknown,
-            NicknameInvalid,
-            NicknameTaken,
-            GameLocked,
-            GameFull,
-            GameOver,
-            Banned,
-            TooManyJoins,
-            Overloaded,
-            RedisUnavailable,
-        ),
+ENDPOINT = Endpoint(
+    method="POST",
+    path="/join",
+    handler=join,
+    who=Who.ANYONE,
+    says="Take part in the game with this PIN.",
+    status=201,
+    body=Join,
+    body_max=SMALL_BODY_MAX,
+    packed=True,
+    reply=Joined,
+    idempotent=True,
+    errors=(
+        PinUnknown,
+        NicknameInvalid,
+        NicknameTaken,
+        GameLocked,
+        GameFull,
+        GameOver,
+        Banned,
+        TooManyJoins,
+        Overloaded,
+        RedisUnavailable,
     ),
-]
+)
+ENDPOINTS = [ENDPOINT]

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+Refusal: TypeAlias = tuple[int, bytes]  # status, and what is `written` behind the headers of the server itself
 
 END = b"0\r\n\r\n"  # the last chunk of a stream
 HEAD_MAX = 65_536  # bytes of a request's line and headers; the parser itself would take them without end
@@ -64,7 +65,7 @@ class HotRequest:
         close = close or not self.keep_alive
         length = b"" if status == 204 else b"content-length: %d\r\n" % len(body)
         end = b"connection: close\r\n" if close else b""
-        protocol.transport.write(b"%b%b%b\r\n%b" % (self._head(status, headers), length, end, body))
+        protocol.transport.write(b"%b%b%b\r\n%b" % (protocol.head(status, headers), length, end, body))
         self.response_complete = True
         if close:
             protocol.transport.close()
@@ -78,17 +79,11 @@ class HotRequest:
         protocol = self._protocol
         if protocol.transport.is_closing():
             return None
-        protocol.transport.write(self._head(status, headers) + b"transfer-encoding: chunked\r\n\r\n")
+        protocol.transport.write(protocol.head(status, headers) + b"transfer-encoding: chunked\r\n\r\n")
         # It may last for hours: nothing is kept of what was asked.
         self.headers, self.body, self.handler = (), b"", None
         protocol.became_stream(self)
         return protocol.transport
-
-    def _head(self, status: int, headers: Headers) -> bytes:
-        parts = [STATUS_LINE[status]]
-        for name, value in (*self._protocol.server_state.default_headers, *headers):
-            parts += (name, b": ", value, b"\r\n")
-        return b"".join(parts)
 
 
 Handler: TypeAlias = Callable[[HotRequest], None]
@@ -96,6 +91,9 @@ Handler: TypeAlias = Callable[[HotRequest], None]
 
 class HotApp(Protocol):
     """What the app has to have besides ASGI."""
+
+    def refusal(self, data: bytes) -> Refusal | None:
+        """What is said to what came in on an idle line, if it is one whole request that is to be refused unparsed."""
 
     def hot_handler(self, method: bytes, url: bytes) -> Handler | None:
         """What serves a request, if it is to be served on the hot road."""
@@ -110,6 +108,7 @@ class QuizcastProtocol(HttpToolsProtocol):
     _coming: HotRequest | None = None  # whose body is not there yet
     _passing_over = False  # the rest of a body that was too large
     _stream: HotRequest | None = None
+    _held: bytes | None = None  # what has come in behind a request that is about to be refused
 
     def on_message_begin(self) -> None:
         """httptools calls this as a request begins."""
@@ -190,6 +189,21 @@ class QuizcastProtocol(HttpToolsProtocol):
             if not self._in_head:  # of the next request
                 self._let_go()
 
+    def _refuse(self, status: int, rest: bytes) -> None:
+        held, self._held = self._held, None
+        if self.flow.write_paused:  # as in `HotRequest.reply`
+            self.transport.abort()
+        if self.transport.is_closing():
+            return
+        self.transport.write(self.head(status, ()) + rest)
+        super().on_response_complete()
+        if held:
+            self.data_received(held)
+
+    def head(self, status: int, headers: Headers) -> bytes:
+        """A reply's head, up to where a body's length would be told."""
+        return STATUS_LINE[status] + _lines((*self.server_state.default_headers, *headers))
+
     def is_stream(self, request: HotRequest) -> bool:
         """Whether it is this request that has become a stream."""
         return self._stream is request
@@ -209,7 +223,18 @@ class QuizcastProtocol(HttpToolsProtocol):
         """asyncio calls this with what has come in."""
         if self._stream is not None:
             return
+        if self._held is not None:
+            self._held += data
+            return
         was_in_head = self._in_head
+        if not was_in_head and self.cycle is None and self._coming is None and not self._passing_over:
+            refusal = self.app.refusal(data)
+            if refusal is not None:
+                # Not at once: the loop reads from its lines as long as many have something to say, and a line that has
+                # its answer soon has. Nobody's turn would come while more is refused than can be read.
+                self._held = b""
+                self.loop.call_soon(self._refuse, *refusal)
+                return
         super().data_received(data)
         if was_in_head and self._in_head:
             self._head_size += len(data)
@@ -221,8 +246,12 @@ class QuizcastProtocol(HttpToolsProtocol):
         """asyncio calls this when the line is gone."""
         super().connection_lost(exc)
         stream, self._stream = self._stream, None
+        # The line, its request and its stream would hold each other, and collections that find them are rare.
+        if isinstance(self.cycle, HotRequest):
+            self.cycle = cast("Any", None)
         if stream is not None and stream.left is not None:
-            stream.left()
+            left, stream.left = stream.left, None
+            left()
 
     def shutdown(self) -> None:
         """uvicorn calls this as it stops: what is idle is closed, the others are to be answered first."""
@@ -230,6 +259,15 @@ class QuizcastProtocol(HttpToolsProtocol):
             self._coming.keep_alive = False
         else:
             super().shutdown()
+
+
+def written(headers: Headers, body: bytes) -> bytes:
+    """Headers and a body, with the body's length."""
+    return b"%bcontent-length: %d\r\n\r\n%b" % (_lines(headers), len(body), body)
+
+
+def _lines(headers: Headers) -> bytes:
+    return b"".join([part for name, value in headers for part in (name, b": ", value, b"\r\n")])
 
 
 def chunk(frame: bytes) -> bytes:
