@@ -260,7 +260,7 @@ async def test_in_a_burst_people_may_wait_for_long_before_the_next_is_refused() 
 
 async def test_where_more_comes_than_can_be_taken_nobody_waits_for_long() -> None:
     submissions = FakeSubmissions()
-    intake, _, _ = intake_on(submissions, wait_s=0.5, group_max=1)
+    intake, _, _ = intake_on(submissions, wait_s=0.4, group_max=1)
     submissions.slow_s = 0.02  # so that two calls at once take a hundred a second
     waits: list[tuple[float, float]] = []
     refused, began = 0, time.perf_counter()
@@ -273,7 +273,7 @@ async def test_where_more_comes_than_can_be_taken_nobody_waits_for_long() -> Non
     standing = [wait for at, wait in waits if at > began + 1]
     assert len(standing) > 50
     assert refused > 50
-    assert max(standing) < 0.2  # 0.05 s until the next is refused, 0.02 for a call, and what a busy machine adds
+    assert max(standing) < 0.25  # 0.1 s until the next is refused, 0.02 for a call, and what a busy machine adds
     assert max(wait for at, wait in waits if at < began + 0.6) > 0.15  # in the beginning it may have been a burst
 
 
