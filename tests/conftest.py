@@ -1,3 +1,3 @@
 """Where pytest finds the fixtures: one plugin an idea."""
 
-pytest_plugins = ["tests.fix_services", "tests.fix_store", "tests.fix_tree", "tests.fix_web"]
+pytest_plugins = ["tests.fix_services", "tests.fix_store", "tests.fix_tree", "tests.fix_web", "tests.fix_nginx"]
