@@ -299,6 +299,12 @@ class TooManyJoins(TooMany):
     code = "too_many_joins"
 
 
+class TooManyPins(TooMany):
+    """Too many wrong PINs were tried."""
+
+    code = "too_many_pins"
+
+
 class Unavailable(QuizcastError):
     """The service cannot do this at the moment; nothing was done."""
 

@@ -68,6 +68,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     register_per_hour: int = 60
     login_per_minute: int = 10
     joins_per_second: int = 2_000
+    wrong_pins_per_minute: int = 30
+    wrong_pins_per_minute_total: int = 300
 
     def __repr__(self) -> str:
         """Fields and values, with secrets masked and passwords cut out of addresses."""
@@ -196,4 +198,6 @@ DOCS: dict[str, str] = {
     "register_per_hour": "new accounts from one address",
     "login_per_minute": "login attempts for one account; twenty times as many from one address",
     "joins_per_second": "joins over all games that one process admits",
+    "wrong_pins_per_minute": "wrong PINs from one address before it has to wait, save for games that it is in already",
+    "wrong_pins_per_minute_total": "wrong PINs from everybody before three in ten minutes are the most for one address",
 }

@@ -88,6 +88,8 @@ def installed(services: Services, template_database: str, folder: Path) -> Setti
         heartbeat_s=1.0,
         drain_s=0.2,
         import_bytes_max=100_000,
+        wrong_pins_per_minute=100_000,
+        wrong_pins_per_minute_total=100_000,
     )
 
 
