@@ -15,7 +15,7 @@ import uvicorn
 
 from quizcast.settings import Settings
 from quizcast.web.app import App
-from quizcast.web.protocol import QuizcastProtocol
+from quizcast.web.protocol import LOOK_S, QuizcastProtocol, cut_slow
 
 # Requests leave next to no cycles behind, and a collection looks at every stream and token: a seventh of the time in a
 # burst of answers on 1,000 connections. Rarer, then, and rarest of all the ones that look at everything.
@@ -33,6 +33,7 @@ class WebServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, app: App) -> None:
         super().__init__(config)
+        config.callback_notify, config.timeout_notify = self._cut_slow, LOOK_S
         self._app = app
         self._draining: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -44,6 +45,9 @@ class WebServer(uvicorn.Server):
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+
+    async def _cut_slow(self) -> None:
+        cut_slow(self.server_state.connections, asyncio.get_running_loop().time())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called by uvicorn's signal handlers: drain first, stop afterwards; the second signal stops at once."""
