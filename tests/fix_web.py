@@ -51,8 +51,8 @@ def site(services: Services, template_database: str, tmp_path_factory: pytest.Te
     settings = installed(services, template_database, tmp_path_factory.mktemp("site"))
     folder = settings.data_dir
     env = part_environment(settings)
-    doors = [_listening()]
-    doors += [_listening(doors[0].getsockname()[1]) for _ in range(WEB - 1)]
+    doors = [listening()]
+    doors += [listening(doors[0].getsockname()[1]) for _ in range(WEB - 1)]
     logs = [folder / f"{name}.log" for name in (*(f"web{place}" for place in range(WEB)), "worker")]
     running = [
         *(
@@ -100,7 +100,7 @@ async def api(site: Site) -> AsyncIterator[Api]:
         yield client
 
 
-def _listening(port: int = 0) -> socket.socket:
+def listening(port: int = 0) -> socket.socket:
     door = socket.socket()
     door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     door.bind(("127.0.0.1", port))
