@@ -23,6 +23,8 @@ GC_THRESHOLDS = (50_000, 20, 1000)
 BACKLOG = 4096  # a whole hall connects within a second
 KEEP_ALIVE_S = 75  # above nginx's 60 s, so that it is the proxy who closes an idle connection
 GRACE_S = 10  # for requests that are under way when the streams have gone
+# On every reply: nothing is to be taken for another type than it says, and no address, which may hold a token, told on.
+HEADERS = [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer")]
 FILES_SPARE = 1000  # open files beyond the streams: answers' connections, Redis, Postgres
 
 log = logging.getLogger(__name__)
@@ -91,6 +93,7 @@ def run_web(
         log_config=None,
         access_log=False,
         server_header=False,
+        headers=HEADERS,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
