@@ -8,9 +8,11 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import psycopg
 import pytest
@@ -20,7 +22,8 @@ from quizcast.embedded import Services
 from quizcast.settings import Settings
 from quizcast.store.accounts import Credentials
 from quizcast.wire.api import Join, Joined, Login, RefreshRequest, Register, ScreenToken, Session
-from tests.client import BASE, Api, Game, Host, good
+from tests.client import BASE, Api, Game, Host, good, refused
+from tests.fix_nginx import Nginx
 from tests.fix_tree import wait_until
 from tests.fix_web import KEY, Site, installed, listening, part_environment, start_part, stop_parts, wait_ready
 
@@ -202,6 +205,25 @@ async def test_nothing_that_is_logged_or_measured_tells_a_secret(talkative: Talk
     assert "Invalid HTTP request" in talkative.said()
     stop_parts(talkative.parts)
     assert not known.found_in(talkative.said())
+
+
+def test_nginx_writes_no_token_into_its_logs_even_when_nobody_answers_behind_it(
+    start_nginx: Callable[[Path], Nginx], tmp_path: Path
+) -> None:
+    proxy = start_nginx(tmp_path)  # where no web process listens
+    tokens = Tokens(Keyring([Key(*KEY)]), Settings())
+    token = tokens.mint(Kind.PARTICIPANT, "p1", "g1")
+    with httpx.Client(base_url=proxy.url, trust_env=False) as client:
+        for path in (f"{BASE}/games/g1/events", f"{BASE}/games/g1/state", "/screen/g1"):
+            reply = client.get(path, params={"token": token})
+            assert refused(reply) == (503, "unavailable")
+            assert reply.headers["retry-after"]
+        headers = {"Authorization": f"Bearer {token}", "Cookie": f"quizcast_host={token}", "Referer": f"/?t={token}"}
+        for method, path in (("GET", f"{BASE}/me"), ("POST", f"{BASE}/games/g1/answers")):
+            assert refused(client.request(method, path, headers=headers)) == (503, "unavailable")
+    assert "/api/v1/me" in proxy.said()
+    assert token not in proxy.said()
+    assert token.rpartition(".")[2] not in proxy.said()
 
 
 # ── repr ──────────────────────────────────────────────────────────────────────────────────────────────────────
