@@ -305,6 +305,12 @@ class TooManyAnswers(TooMany):
     code = "too_many_answers"
 
 
+class TooManyPins(TooMany):
+    """Too many wrong PINs were tried."""
+
+    code = "too_many_pins"
+
+
 class Unavailable(QuizcastError):
     """The service cannot do this at the moment; nothing was done."""
 

@@ -46,6 +46,7 @@ INTAKE_SECONDS = Histogram(
     buckets=FAST,
 )
 INTAKE = Counter("quizcast_intake", "Answers and joins by outcome", ["kind", "code"])
+WRONG_PINS = Counter("quizcast_wrong_pins", "Joins that were not let in for their PIN", ["code"])
 INTAKE_GROUP = Histogram(
     "quizcast_intake_group_size",
     "Answers and joins that shared a round trip",

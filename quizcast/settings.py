@@ -70,6 +70,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     login_per_minute: int = 10
     joins_per_second: int = 2_000
     answers_per_second: int = 5
+    wrong_pins_per_minute: int = 30
+    wrong_pins_per_minute_total: int = 300
 
     def __repr__(self) -> str:
         """Fields and values, with secrets masked and passwords cut out of addresses."""
@@ -200,4 +202,6 @@ DOCS: dict[str, str] = {
     "login_per_minute": "login attempts for one account; twenty times as many from one address",
     "joins_per_second": "tries to join, over all games, that one process admits; the next gets a 429",
     "answers_per_second": "tries to answer by one participant that one process admits, counted over 4 s; then a 429",
+    "wrong_pins_per_minute": "wrong PINs from one address before it has to wait, save for games that it is in already",
+    "wrong_pins_per_minute_total": "wrong PINs from everybody before three in ten minutes are the most for one address",
 }

@@ -25,7 +25,7 @@ from quizcast.settings import Settings
 
 PROTOCOL = 2
 RETRY_AFTER_S = 1.0
-SCRIPTS = ("advance", "answers", "joins", "look", "presence", "put_aside", "put_back", "remove", "seal")
+SCRIPTS = ("advance", "answers", "joins", "look", "pin", "presence", "put_aside", "put_back", "remove", "seal")
 
 T = TypeVar("T")
 

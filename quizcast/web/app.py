@@ -241,4 +241,6 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 
 async def _fault(_request: Request, _error: Exception) -> Response:
     """A fault of ours: Starlette logs the traceback; the client gets a document like any other."""
-    return problem_response(QuizcastError())
+    response = problem_response(QuizcastError())
+    response.headers["connection"] = "close"  # as uvicorn does after a fault, without saying so
+    return response

@@ -15,7 +15,7 @@ import uvicorn
 
 from quizcast.settings import Settings
 from quizcast.web.app import App
-from quizcast.web.protocol import QuizcastProtocol
+from quizcast.web.protocol import LOOK_S, QuizcastProtocol, cut_slow
 
 # Requests leave next to no cycles behind, and a collection looks at every stream and token: a seventh of the time in a
 # burst of answers on 1,000 connections. Rarer, then, and rarest of all the ones that look at everything.
@@ -23,6 +23,8 @@ GC_THRESHOLDS = (50_000, 20, 1000)
 BACKLOG = 4096  # a whole hall connects within a second
 KEEP_ALIVE_S = 75  # above nginx's 60 s, so that it is the proxy who closes an idle connection
 GRACE_S = 10  # for requests that are under way when the streams have gone
+# On every reply: nothing is to be taken for another type than it says, and no address, which may hold a token, told on.
+HEADERS = [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer")]
 FILES_SPARE = 1000  # open files beyond the streams: answers' connections, Redis, Postgres
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ class WebServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, app: App) -> None:
         super().__init__(config)
+        config.callback_notify, config.timeout_notify = self._cut_slow, LOOK_S
         self._app = app
         self._draining: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -44,6 +47,9 @@ class WebServer(uvicorn.Server):
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+
+    async def _cut_slow(self) -> None:
+        cut_slow(self.server_state.connections, asyncio.get_running_loop().time())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called by uvicorn's signal handlers: drain first, stop afterwards; the second signal stops at once."""
@@ -87,6 +93,7 @@ def run_web(
         log_config=None,
         access_log=False,
         server_header=False,
+        headers=HEADERS,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,

@@ -17,6 +17,7 @@ from quizcast.hub import Hub
 from quizcast.intake import Intake
 from quizcast.live.games import Games
 from quizcast.live.log import RedisLog
+from quizcast.live.pins import Pins
 from quizcast.live.presence import Presence
 from quizcast.live.redis import Live
 from quizcast.live.submissions import Submissions
@@ -56,6 +57,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Tokens
     passwords: Passwords
     throttle: Throttle
+    pins: Pins
     owners: dict[str, str]
 
     async def owned(self, game_id: str, host_id: str) -> None:
@@ -141,6 +143,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             tokens=Tokens(Keyring.load(settings), settings),
             passwords=Passwords(),
             throttle=throttle,
+            pins=Pins(live),
             owners={},
         )
 

@@ -26,6 +26,13 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True):
 # ── errors and pages ──────────────────────────────────────────────────────────────────────────────────────────
 
 
+class _Private(_Body, frozen=True, kw_only=True):
+    """A body with a password, a token or a PIN, which no traceback or log may show."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
 class FieldProblem(_Body, frozen=True, kw_only=True):
     """One thing wrong with the request: where, and what."""
 
@@ -54,7 +61,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 # ── accounts ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Register(_Body, frozen=True, kw_only=True):
+class Register(_Private, frozen=True, kw_only=True):
     """A new host's account."""
 
     email: Email
@@ -62,14 +69,14 @@ class Register(_Body, frozen=True, kw_only=True):
     name: Name
 
 
-class Login(_Body, frozen=True, kw_only=True):
+class Login(_Private, frozen=True, kw_only=True):
     """An address and its password."""
 
     email: Annotated[str, Meta(max_length=254)]
     password: Annotated[str, Meta(max_length=200)]
 
 
-class RefreshRequest(_Body, frozen=True, kw_only=True):
+class RefreshRequest(_Private, frozen=True, kw_only=True):
     """The refresh token to spend or to end."""
 
     refresh_token: Annotated[str, Meta(max_length=500)]
@@ -83,7 +90,7 @@ class HostView(_Body, frozen=True, kw_only=True):
     name: str
 
 
-class Session(_Body, frozen=True, kw_only=True):
+class Session(_Private, frozen=True, kw_only=True):
     """What a login brings; `expires_in` in seconds, of the access token."""
 
     access_token: str
@@ -171,7 +178,7 @@ class ParticipantView(_Body, frozen=True, kw_only=True):
     rank: int | None
 
 
-class ScreenToken(_Body, frozen=True, kw_only=True):
+class ScreenToken(_Private, frozen=True, kw_only=True):
     """A read-only token for the projector's page, and that page's address."""
 
     token: str
@@ -219,7 +226,7 @@ class Results(_Body, frozen=True, kw_only=True):
 # ── participants ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Join(_Body, frozen=True, kw_only=True):
+class Join(_Private, frozen=True, kw_only=True):
     """Take part in the game with this PIN; `participant_token` comes back as the same participant."""
 
     pin: Annotated[str, Meta(max_length=20)]
@@ -227,7 +234,7 @@ class Join(_Body, frozen=True, kw_only=True):
     participant_token: Annotated[str, Meta(max_length=1000)] | None = None
 
 
-class Joined(_Body, frozen=True, kw_only=True):
+class Joined(_Private, frozen=True, kw_only=True):
     """You are in: who you are, the token that proves it, and where to listen and to answer."""
 
     game_id: str
