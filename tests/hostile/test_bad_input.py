@@ -55,8 +55,9 @@ class World:
         self.ok("POST", f"/games/{self.game}/open", self.host, json={"time_limit_ms": 3_600_000})
         stranger = account | {"email": f"stranger{time.time_ns()}@example.org"}
         self.stranger: str = self.ok("POST", "/auth/register", json=stranger)["access_token"]
-        _, pin = self.new_game()
+        self.writing, pin = self.new_game()  # a game in which a text is asked for
         self.player_elsewhere: str = self.ok("POST", "/join", json={"pin": pin, "nickname": "Other"})["token"]
+        self.ok("POST", f"/games/{self.writing}/open", self.host, json={"question": 2, "time_limit_ms": 3_600_000})
 
     def new_game(self) -> tuple[str, str]:
         """The id and the PIN of another game."""
@@ -508,7 +509,9 @@ def test_an_answer_of_no_kind_at_all_is_invalid(world: World, answer: Any) -> No
 
 @pytest.mark.parametrize("text", ["", " ", NUL, "x" * 201, "a\x07", "\u200b", "\U000f0000"], ids=ascii)
 def test_a_text_that_is_none_is_no_answer(world: World, text: str) -> None:
-    assert refused(world.answer(text, question=2)) == (422, "answer_invalid")
+    body = {"question": 2, "answer": text}
+    reply = world.send("POST", f"/games/{world.writing}/answers", world.player_elsewhere, json=body)
+    assert refused(reply) == (422, "answer_invalid")
 
 
 @pytest.mark.parametrize("question", [None, "0", 0.5, True, [0]], ids=str)
