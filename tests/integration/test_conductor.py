@@ -503,9 +503,7 @@ async def test_answers_are_checked_before_they_queue_and_refused_where_they_woul
 
     async def verdict(raw: object) -> object:
         shard = process.live.keys.shard_of(game.id)
-        (found,), _ = await Submissions(process.live).take_answers(
-            shard, [answer_try(quiz, game.id, "p-Ada", 0, raw)]
-        )
+        (found,), _ = await Submissions(process.live).take_answers(shard, [answer_try(quiz, game.id, "p-Ada", 0, raw)])
         return found
 
     unfit = (4, -1, "1", None, True, [1], 1.0)
