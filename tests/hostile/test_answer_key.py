@@ -511,7 +511,7 @@ async def test_how_long_the_reply_takes_does_not_tell_whether_the_answer_was_rig
 
 
 def gap(pairs: Sequence[tuple[float, float]]) -> float:
-    """By how much the first of the pairs take longer than the second: the quicker halves, which have the least noise."""
+    """By how much the first of the pairs take longer than the second; of the quicker halves: they have less noise."""
     first, second = zip(*pairs, strict=True)
     return quick(first) - quick(second)
 

@@ -39,7 +39,8 @@ requests = st.one_of(
 )
 words = st.sampled_from(
     [b"POST /hot HTTP/1.1\r\n", b"GET /hot HTTP/9.9\r\n", b"Content-Length: ", b"-1", b"9" * 30, b"Transfer-Encoding: ",
-     b"chunked", b"Host: x", b"\r\n", b"\n", b"\r\n\r\n", b"ffffffffffffffff\r\n", b"0\r\n", b"Expect: 100-continue\r\n",
+     b"chunked", b"Host: x", b"\r\n", b"\n", b"\r\n\r\n", b"ffffffffffffffff\r\n",
+     b"0\r\n", b"Expect: 100-continue\r\n",
      b"Upgrade: h2c\r\nConnection: upgrade\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\x00", b"\x00"]
 )  # fmt: skip
 
