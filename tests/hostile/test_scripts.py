@@ -127,7 +127,7 @@ def calls(draw: st.DrawFn, name: str) -> tuple[dict[str, tuple[str, Any]], list[
                 each = (person, word("0", "", '"a:b"'), word("row"))
             else:
                 args += draw(st.tuples(word(str(tries)), ttl, word("60000")))
-                each = (person, word("Ann", "Zoë"), word("ann", "dan"), word("row"))
+                each = (word("dan", "eve", "fay", "ann"), word("Ann", "Zoë"), word("dan", "eve", "ann"), word("row"))
             for _ in range(tries):
                 args += draw(st.tuples(*each))
     else:
