@@ -195,7 +195,7 @@ class Tokens:
             )
         except jwt.ExpiredSignatureError:
             raise TokenExpired() from None
-        except (jwt.PyJWTError, ValueError):
+        except (jwt.PyJWTError, ValueError, OverflowError, RecursionError):
             raise TokenInvalid() from None
         audience, game_id = payload["aud"], payload.get("game", "")
         if not isinstance(audience, str) or not isinstance(game_id, str):

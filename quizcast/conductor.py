@@ -35,7 +35,15 @@ from quizcast.domain.game import (
 from quizcast.domain.nickname import clean_nickname, skeleton
 from quizcast.domain.quiz import QuizContent, correct_answer, read_answer, tally
 from quizcast.domain.scoring import Given, Tally, outcome
-from quizcast.errors import GameUnknown, ParticipantUnknown, PinUnknown, QuestionNotOpen, QuizcastError, Unavailable
+from quizcast.errors import (
+    AnswerInvalid,
+    GameUnknown,
+    ParticipantUnknown,
+    PinUnknown,
+    QuestionNotOpen,
+    QuizcastError,
+    Unavailable,
+)
 from quizcast.ids import new_id
 from quizcast.live.games import Games, LiveGame, Person, Standing
 from quizcast.live.presence import Presence
@@ -315,11 +323,18 @@ class _NotYet(Exception):
 
 
 def answer_try(quiz: QuizContent, game_id: str, participant_id: str, question: int, raw: object) -> AnswerTry:
-    """An answer that fits its question, for the intake. Raises `AnswerInvalid`, `QuestionNotOpen`."""
+    """An answer, for the intake. Raises `QuestionNotOpen` when the quiz has no such question.
+
+    One that does not fit goes to the intake as well, to be refused there when the question is open: until a question
+    was shown, not even its kind is for anybody to find out.
+    """
     if not 0 <= question < len(quiz.questions):
-        raise QuestionNotOpen(f"the quiz has {len(quiz.questions)} questions")
-    answer = read_answer(quiz.questions[question], raw)
-    return AnswerTry(game_id, question, participant_id, _encode_answer(answer))
+        raise QuestionNotOpen()
+    try:
+        answer = _encode_answer(read_answer(quiz.questions[question], raw))
+    except AnswerInvalid as error:
+        return AnswerTry(game_id, question, participant_id, b"", error)
+    return AnswerTry(game_id, question, participant_id, answer)
 
 
 def join_try(game_id: str, participant_id: str, nickname: str) -> JoinTry:

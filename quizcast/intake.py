@@ -12,7 +12,7 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Generic, TypedDict, TypeVar, cast
 
@@ -29,7 +29,7 @@ RETRY_AFTER_S = (1, 2, 3)  # one of them, so that who was refused together does 
 # Of the longest wait, where more comes than can be taken: no burst then, and nobody gains by waiting. A thousand people
 # who answer without a pause wait an eighth of a second each, and are no more than can be taken.
 STANDING_SHARE = 0.25
-JOINS_AT_ONCE = 250  # under way; each takes several turns of the loop, and all take turns: with more, nobody gets in
+JOINS_AT_ONCE = 64  # on their way in; each takes several turns of the loop, and were all to take turns, nobody got in
 PACE_WINDOW_S = 4.0  # over which a participant's answers are counted: a few retries in a row are no hammering
 CALLS_AT_ONCE = 2  # one that Redis works on, and one that is being put together or taken apart here meanwhile
 
@@ -142,7 +142,9 @@ class Intake:
         self._ring = ring
         self._complete = complete
         self._joins = _Bucket(joins_per_second)
-        self._joining = 0
+        self._door = asyncio.Semaphore(JOINS_AT_ONCE)
+        self._at_door: deque[float] = deque()  # since when they wait for it, in their order
+        self._door_wait_s = wait_s
         self._pace = _Pace(round(answers_per_second * PACE_WINDOW_S))
         bounds: _Bounds = {"pending_max": pending_max, "wait_s": wait_s, "group_max": group_max}
         self._answer_lanes = [
@@ -166,26 +168,28 @@ class Intake:
 
     @property
     def joins_full(self) -> bool:
-        """Whether `admit_join` would refuse somebody, or `joining` would."""
-        return self._joining >= JOINS_AT_ONCE or not self._joins.left()
+        """Whether `admit_join` would refuse somebody."""
+        waited_s = time.monotonic() - self._at_door[0] if self._at_door else 0.0
+        return waited_s > self._door_wait_s or not self._joins.left()
 
     def admit_join(self) -> None:
         """Count a wish to join. Raises `TooManyJoins`."""
-        if self._joining >= JOINS_AT_ONCE or not self._joins.take():
+        if self.joins_full or not self._joins.take():
             INTAKE.labels("join", TooManyJoins.code).inc()
             raise TooManyJoins(retry_after_s=random.choice(RETRY_AFTER_S))
 
-    @contextlib.contextmanager
-    def joining(self) -> Iterator[None]:
-        """Somebody who was admitted is on the way in. Raises `TooManyJoins` when too many others are."""
-        if self._joining >= JOINS_AT_ONCE:
-            INTAKE.labels("join", TooManyJoins.code).inc()
-            raise TooManyJoins(retry_after_s=random.choice(RETRY_AFTER_S))
-        self._joining += 1
+    @contextlib.asynccontextmanager
+    async def joining(self) -> AsyncIterator[None]:
+        """Somebody who was admitted is on the way in, when it is their turn."""
+        self._at_door.append(time.monotonic())
+        try:
+            await self._door.acquire()
+        finally:
+            self._at_door.popleft()  # who gives up leaves the place of the first; times so close are as good
         try:
             yield
         finally:
-            self._joining -= 1
+            self._door.release()
 
     async def join(self, one: JoinTry) -> Welcome:
         """Let somebody in. Raises the refusal, `RedisUnavailable` or `Overloaded`."""

@@ -5,6 +5,7 @@ A field's docs are in `DOCS`, from which `quizcast doctor` and the table in docs
 holds them together). Names carry their unit. Secrets never show in `repr`.
 """
 
+import math
 import os
 import types
 import typing
@@ -124,9 +125,9 @@ def _parse(text: str, hint: Any) -> Any:
 
 def _out_of_range(settings: Settings) -> list[Problem]:
     problems = [
-        Problem(path=PREFIX + name.upper(), message="must be above zero")
+        Problem(path=PREFIX + name.upper(), message="must be a number above zero")
         for name in settings.__struct_fields__
-        if isinstance(value := getattr(settings, name), int | float) and value <= 0
+        if isinstance(value := getattr(settings, name), int | float) and not 0 < value < math.inf
     ]
     if bool(settings.redis_url) != bool(settings.database_url):
         problems.append(
@@ -153,7 +154,10 @@ def masked(name: str, value: Any) -> Any:
 
 def without_password(url: str) -> str:
     """An address with its password starred out: `redis://:***@host/0`."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no address, and who knows what else
+        return "***"
     if not parts.password:
         return url
     userinfo, _, place = parts.netloc.rpartition("@")

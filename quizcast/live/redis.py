@@ -26,6 +26,7 @@ from quizcast.settings import Settings
 PROTOCOL = 2
 RETRY_AFTER_S = 1.0
 SCRIPTS = ("advance", "answers", "joins", "look", "pin", "presence", "put_aside", "put_back", "remove", "seal")
+PRELUDE = "whole"  # what stands ahead of each of them
 
 T = TypeVar("T")
 
@@ -228,4 +229,5 @@ def new_client(settings: Settings, *, retries: int = 1) -> aioredis.Redis:
 
 
 def _source(name: str) -> str:
-    return resources.files("quizcast.live").joinpath("lua", f"{name}.lua").read_text("utf-8")
+    folder = resources.files("quizcast.live").joinpath("lua")
+    return "".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in (PRELUDE, name))

@@ -235,7 +235,8 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     response = problem_response(MethodNotAllowed())
     # The router tells of the first route with this path; others may have it with other methods.
     routes = [one for one in request.app.routes if one.matches(request.scope)[0] is not Match.NONE]
-    response.headers["allow"] = ", ".join(sorted({method for one in routes for method in one.methods}))
+    same = [one for one in routes if one.path == routes[0].path]
+    response.headers["allow"] = ", ".join(sorted({method for one in same for method in one.methods}))
     return response
 
 

@@ -26,7 +26,7 @@ from quizcast.wire.api import Join, Joined
 
 async def join(call: Call) -> Any:
     """Take part. A retry with the same Idempotency-Key, or with the token, is the same participant."""
-    with call.services.intake.joining():
+    async with call.services.intake.joining():
         return await _join(call)
 
 

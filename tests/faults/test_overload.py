@@ -6,7 +6,6 @@ A real web process with small limits, and clients that send by the clock, whethe
 import asyncio
 import contextlib
 import json
-import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -25,7 +24,7 @@ from quizcast.live.games import Games
 from quizcast.live.redis import Live
 from quizcast.settings import Settings
 from tests.client import Api, problem
-from tests.fix_web import Site, _listening, _start, _wait_ready
+from tests.fix_web import Site, listening, part_environment, start_part, stop_parts, wait_ready
 
 PIN = "123456"
 QUIZ = QuizContent(title="Q", questions=(Numeric(prompt="How many?", correct=7, tolerance=3, time_limit_ms=600_000),))
@@ -106,16 +105,15 @@ async def offer(port: int, requests: Sequence[bytes], *, per_s: float | None, li
 def serving(settings: Settings, folder: Path, **limits: float) -> Iterator[tuple[Site, int]]:
     """A web process with such limits, and its pid."""
     settings = msgspec.structs.replace(settings, data_dir=folder, **limits)
-    door, log = _listening(), folder / "web.log"
-    process = _start(log, settings.to_env(), "web", "--fd", str(door.fileno()), doors=[door])
+    door, log = listening(), folder / "web.log"
+    process = start_part(log, part_environment(settings), "web", "--fd", str(door.fileno()), doors=[door])
     site = Site(f"http://127.0.0.1:{door.getsockname()[1]}", settings, [log])
     door.close()
     try:
-        _wait_ready(site)
+        wait_ready(site)
         yield site, process.pid
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        stop_parts([process])
 
 
 class Hall:

@@ -36,9 +36,10 @@ class World:
         self.ok("POST", f"/games/{self.game}/open", self.host, json={"time_limit_ms": 3_600_000})
         stranger = account | {"email": f"stranger{time.time_ns()}@example.org"}
         self.stranger: str = self.ok("POST", "/auth/register", json=stranger)["access_token"]
-        elsewhere, pin = self.new_game()
+        self.writing, pin = self.new_game()  # a game in which a text is asked for
         self.player_elsewhere: str = self.ok("POST", "/join", json={"pin": pin, "nickname": "Other"})["token"]
-        self.screen_elsewhere: str = self.ok("POST", f"/games/{elsewhere}/screen", self.host)["token"]
+        self.screen_elsewhere: str = self.ok("POST", f"/games/{self.writing}/screen", self.host)["token"]
+        self.ok("POST", f"/games/{self.writing}/open", self.host, json={"question": 2, "time_limit_ms": 3_600_000})
         self.kicked, self.banned = self.removed("Kicked"), self.removed("Banned", ban=True)
 
     def removed(self, nickname: str, *, ban: bool = False) -> str:

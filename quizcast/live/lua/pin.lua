@@ -5,11 +5,13 @@
 --       7 seconds that the mark lives
 -- returns {'right', 0}, {'wrong', 0}, or {'wait', ms}, which is said to right and wrong PINs alike
 local right = ARGV[1] == '1'
+local most, most_of_all, most_pressed = whole(ARGV[2]), whole(ARGV[3]), whole(ARGV[4])
+assert(whole(ARGV[5]) > 0 and whole(ARGV[6]) > 0 and whole(ARGV[7]) > 0, 'no time to live')
 if right and redis.call('EXISTS', KEYS[3]) == 1 then return {'right', 0} end
 
-local own = tonumber(redis.call('GET', KEYS[1]) or 0)
-local pressed = tonumber(redis.call('GET', KEYS[2]) or 0) >= tonumber(ARGV[3])
-if own >= tonumber(pressed and ARGV[4] or ARGV[2]) then return {'wait', redis.call('PTTL', KEYS[1])} end
+local own = whole(redis.call('GET', KEYS[1]) or '0')
+local pressed = whole(redis.call('GET', KEYS[2]) or '0') >= most_of_all
+if own >= (pressed and most_pressed or most) then return {'wait', redis.call('PTTL', KEYS[1])} end
 
 if right then
   redis.call('SET', KEYS[3], '1', 'EX', ARGV[7])
