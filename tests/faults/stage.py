@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from quizcast.simulate import Progress, Report, run
 from tests.faults.proxy import Proxy
 from tests.fix_tree import Tree, environment, wait_until
 
-USERS = 200
+USERS = int(os.environ.get("FAULTS_USERS", "200"))  # who plays while something breaks
 PLAY_S = 120.0  # no game here takes longer, whatever happens to it
 
 
@@ -50,6 +51,22 @@ class Stage:
         with urllib.request.urlopen(f"{self.tree.url}/metrics") as reply:
             lines = reply.read().decode().splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+    @contextlib.contextmanager
+    def without_workers(self) -> Iterator[None]:
+        """No worker runs, as the supervisor, who would replace it, is stopped; afterwards it does."""
+        self.tree.process.send_signal(signal.SIGSTOP)
+        try:
+            self.kill("quizcast: worker 0")
+            yield
+        finally:
+            self.tree.process.send_signal(signal.SIGCONT)
+
+    def drained(self) -> float:
+        """Wait until nothing waits for Postgres any more; how many seconds that took."""
+        began = time.monotonic()
+        wait_until(lambda: self.metric("quizcast_queue_depth") == 0)
+        return time.monotonic() - began
 
     def heal(self) -> None:
         """Everything as it was at first."""
