@@ -6,6 +6,8 @@ RUN := $(VENV)/bin/python -m
 # The first Python that is new enough, unless PYTHON says which.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+# Where Debian has nginx, which is not on everybody's path.
+export PATH := $(PATH):/usr/sbin
 PIP := $(RUN) pip --quiet --disable-pip-version-check --no-input
 
 # $(call need,packages,who needs): only root installs packages; anybody else is told which. What is there is left as it is.
@@ -36,6 +38,7 @@ demo: setup ## Play a whole game with simulated participants (ARGS="--users 1000
 	@$(RUN) quizcast demo $(ARGS)
 
 test: setup ## Run all tests (ARGS="tests/unit -k scoring")
+	$(call need,nginx-light,the tests need)
 	$(RUN) pytest $(ARGS)
 
 lint: setup ## Check style, types and floors

@@ -5,5 +5,6 @@ pytest_plugins = [
     "tests.fix_store",
     "tests.fix_tree",
     "tests.fix_web",
+    "tests.fix_nginx",
     "tests.faults.stage",
 ]

@@ -16,7 +16,7 @@ from typing import IO
 LINES_KEPT = 15
 PROBE_TIMEOUT_S = 1.0  # how long the supervisor lets itself be held up by one process that does not answer
 GOODBYE_S = 1.0  # for the last lines of a dead process, unless a grandchild holds the pipe
-# A process that hangs is killed after 5 to 6 s, before its people are taken for gone and a question closes without them.
+# What hangs is killed after 5 to 6 s, before its people are taken for gone and a question closes without them.
 LOOK_EVERY_S = 1.0
 LOOK_TIMEOUT_S = 2.0
 SILENCES_MAX = 2  # in a row; counted and not timed, since this process may have stood still as well
