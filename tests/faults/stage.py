@@ -29,8 +29,9 @@ PLAY_S = 120.0  # no game here takes longer, whatever happens to it
 class Stage:
     """Everything running. `redis` and `postgres` are the lines to the servers, `tree` is quizcast."""
 
-    def __init__(self, services: Services, redis: Proxy, postgres: Proxy, tree: Tree) -> None:
+    def __init__(self, services: Services, redis: Proxy, postgres: Proxy, tree: Tree, env: dict[str, str]) -> None:
         self.services = services
+        self.env = env  # for further parts
         self.redis = redis
         self.postgres = postgres
         self.tree = tree
@@ -119,10 +120,12 @@ class Play:
 
 
 @contextlib.contextmanager
-def set_up(folder: Path, *options: str, env: dict[str, str] | None = None) -> Iterator[Stage]:
+def set_up(
+    folder: Path, *options: str, env: dict[str, str] | None = None, redis_bin: Path | str = ""
+) -> Iterator[Stage]:
     """A stage; every write is synced to disk, as in production. `options` are those of `serve`."""
     with contextlib.ExitStack() as stack:
-        services = stack.enter_context(Services.start(Settings(data_dir=folder / "servers")))
+        services = stack.enter_context(Services.start(Settings(data_dir=folder / "servers", redis_bin=str(redis_bin))))
         postgres_socket = f"{_host(services.database_url)}/.s.PGSQL.5432"
         redis = stack.enter_context(Proxy(unquote(urlsplit(services.redis_url).path)))
         postgres = stack.enter_context(Proxy(postgres_socket))
@@ -130,9 +133,10 @@ def set_up(folder: Path, *options: str, env: dict[str, str] | None = None) -> It
             redis_url=f"redis://127.0.0.1:{redis.port}",
             database_url=f"postgresql://quizcast@127.0.0.1:{postgres.port}/quizcast?sslmode=disable",
         )
-        tree = Tree(folder / "data", "--web", "2", *options, env=settings | (env or {}))
+        settings |= env or {}
+        tree = Tree(folder / "data", "--web", "2", *options, env=settings)
         stack.callback(tree.end)
-        yield Stage(services, redis, postgres, tree)
+        yield Stage(services, redis, postgres, tree, settings)
 
 
 @pytest.fixture(scope="session")
