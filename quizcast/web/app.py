@@ -152,6 +152,9 @@ class App:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                if self.services is None or self.services.hub.draining:
+                    # So that a proxy has no idle line left to write into, just as we close it.
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         with about(request_id=request_id):
