@@ -25,7 +25,8 @@ GC_THRESHOLDS = (50_000, 20, 1000)
 BACKLOG = 4096  # a whole hall connects within a second
 KEEP_ALIVE_S = 75  # above nginx's 60 s, so that it is the proxy who closes an idle connection
 GRACE_S = 10  # for requests that are under way when the streams have gone
-LINGER_S = 0.3  # with the door shut: who is inside sends a request within that, or has none to send
+LINGER_S = 1.0  # with the door shut, while a line is left: who is inside sends a request within that, or has none
+LOOK_EVERY_S = 0.1
 FILES_SPARE = 1000  # open files beyond the streams: answers' connections, Redis, Postgres
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,10 @@ class WebServer(uvicorn.Server):
             log.info("draining %d streams", services.hub.open_streams)
             await services.hub.drain(services.settings.drain_s)
         self._shut_door()
-        await asyncio.sleep(LINGER_S)
+        for _ in range(round(LINGER_S / LOOK_EVERY_S)):
+            await asyncio.sleep(LOOK_EVERY_S)
+            if not self.server_state.connections:
+                break
         super().handle_exit(sig, frame)
 
     def _shut_door(self) -> None:

@@ -18,8 +18,9 @@ from tests.fix_nginx import Fronted
 from tests.fix_tree import wait_until
 from tests.fix_web import WEB, part_environment, start_part, stop_parts
 
-GAP_MAX_S = 1.0  # without any answered request: what a person does not notice
+GAP_MAX_S = 2.0  # without any answered request; a question lasts ten times as long
 ASKING = 16
+TIMEOUT_S = 30.0
 TIME_LIMIT_MS = 120_000
 
 
@@ -54,8 +55,8 @@ def asking(url: str) -> Iterator[Availability]:
     async def ask(http: httpx.AsyncClient, path: str, body: dict[str, object], status: int) -> None:
         seen.asked += 1
         try:
-            got = (await http.post(f"/api/v1{path}", json=body)).status_code
-            why = "" if got == status else str(got)
+            reply = await http.post(f"/api/v1{path}", json=body)
+            why = "" if reply.status_code == status else f"{reply.status_code} {reply.text}"
         except httpx.TransportError as error:
             why = type(error).__name__
         if why:
@@ -66,7 +67,7 @@ def asking(url: str) -> Iterator[Availability]:
     async def person(game: Game, number: int) -> None:
         player = await game.join(f"P{number}")
         headers = {"Authorization": f"Bearer {player.token}"}
-        async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False) as http:
             for turn in itertools.count():
                 await ask(http, f"/games/{game.id}/answers", {"question": 0, "answer": 1}, 202)
                 await ask(http, "/join", {"pin": game.pin, "nickname": f"P{number}x{turn}"}, 201)
