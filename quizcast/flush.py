@@ -16,7 +16,7 @@ from rq import Queue, SimpleWorker
 
 from quizcast.errors import QuizcastError
 from quizcast.live.redis import Live
-from quizcast.live.rows import HEAD, Batch, Rows
+from quizcast.live.rows import HEAD, Backlog, Batch, Rows
 from quizcast.metrics import (
     DEAD_DEPTH,
     DEAD_LETTERS,
@@ -66,6 +66,14 @@ class Bell:
         if await self._rows.ring(shard, RUNG_MS):
             # rq is synchronous, and must not hold up the event loop.
             await asyncio.to_thread(self._enqueue, shard)
+
+    async def look(self, shard: int) -> Backlog:
+        """What waits on this shard, and tell the metrics of it. Raises `RedisUnavailable`."""
+        waiting = await self._rows.backlog(shard)
+        QUEUE_DEPTH.labels(shard).set(waiting.rows)
+        QUEUE_AGE.labels(shard).set(waiting.age_s)
+        DEAD_DEPTH.labels(shard).set(waiting.dead)
+        return waiting
 
     async def close(self) -> None:
         """Let what is under way come to its end."""
@@ -181,16 +189,12 @@ def _sweep_for_ever(settings: Settings) -> None:
 
 async def _sweep(settings: Settings) -> None:
     live = Live(settings)
-    rows, bell = Rows(live), Bell(settings, live)
+    bell = Bell(settings, live)
     try:
         while True:
             for shard in range(settings.shards):
                 try:
-                    waiting = await rows.backlog(shard)
-                    QUEUE_DEPTH.labels(shard).set(waiting.rows)
-                    QUEUE_AGE.labels(shard).set(waiting.age_s)
-                    DEAD_DEPTH.labels(shard).set(waiting.dead)
-                    if waiting.rows:
+                    if (await bell.look(shard)).rows:
                         await bell.ask(shard)
                 except QuizcastError as error:
                     log.warning("shard %d could not be swept: %s", shard, error.code)

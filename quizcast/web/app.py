@@ -3,6 +3,7 @@
 Answers and streams take the hot road past it (`hot`); they are in the table all the same, and in the document.
 """
 
+import asyncio
 import contextlib
 import hmac
 import logging
@@ -54,6 +55,7 @@ from quizcast.web.services import Services, opened
 BASE = "/api/v1"
 ENDPOINTS = [*hosts.ENDPOINTS, *participants.ENDPOINTS, *answers.ENDPOINTS, *streams.ENDPOINTS]
 SLOW_S = 1.0  # a request that took longer is worth a line in the log
+LOOK_S = 1.0  # for the queue, when somebody asks for the metrics: they come without it when Redis is away
 
 log = logging.getLogger(__name__)
 
@@ -154,6 +156,9 @@ class App:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                if self.services is None or self.services.hub.draining:
+                    # So that a proxy has no idle line left to write into, just as we close it.
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         with about(request_id=request_id):
@@ -200,6 +205,10 @@ class App:
         given = request.headers.get("authorization", "").encode()
         if self.settings.metrics_token and not hmac.compare_digest(given, wanted):
             return problem_response(TokenInvalid())
+        # Here as well as in the workers: it is when none of them lives that somebody has to be told of the queue.
+        with contextlib.suppress(QuizcastError, TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await asyncio.gather(*map(self._at_work().bell.look, range(self.settings.shards)))
         return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE_LATEST)
 
     async def _openapi(self, request: Request) -> Response:

@@ -54,6 +54,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     presence: Presence
     conductor: Conductor
     intake: Intake
+    bell: Bell
     tokens: Tokens
     passwords: Passwords
     throttle: Throttle
@@ -140,6 +141,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
                 ring=bell.ring,
                 complete=conductor.everybody_answered,
             ),
+            bell=bell,
             tokens=Tokens(Keyring.load(settings), settings),
             passwords=Passwords(),
             throttle=throttle,

@@ -22,7 +22,7 @@ class Link:
     async def pump(self, source: asyncio.StreamReader, to: asyncio.StreamWriter, *, asking: bool) -> None:
         """Hand on what comes, each piece `delay_s` after it came: slower, not narrower."""
         waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        delivering = asyncio.create_task(self._deliver(waiting, to))
+        delivering = asyncio.create_task(self._deliver(waiting, to, asking=asking))
         try:
             while data := await source.read(CHUNK):
                 self.subscribes = self.subscribes or (asking and b"SUBSCRIBE" in data)
@@ -31,11 +31,13 @@ class Link:
             delivering.cancel()
             self.cut()
 
-    async def _deliver(self, waiting: asyncio.Queue[tuple[float, bytes]], to: asyncio.StreamWriter) -> None:
+    async def _deliver(
+        self, waiting: asyncio.Queue[tuple[float, bytes]], to: asyncio.StreamWriter, *, asking: bool
+    ) -> None:
         while True:
             due, data = await waiting.get()
             await asyncio.sleep(due - time.monotonic())
-            if not (self.silent or self._proxy.silent):
+            if not (self.silent or self._proxy.silent or (self._proxy.mute and not asking)):
                 to.write(data)
                 await to.drain()
 
@@ -48,14 +50,15 @@ class Link:
 class Proxy:
     """Listens on a port of the loopback, in a thread of its own; leaving the `with` block ends it.
 
-    `delay_s` holds for what is sent from now on, in each direction; `silent` for all links, new ones too. While it is
-    `closed`, new connections are hung up on.
+    `delay_s` holds for what is sent from now on, in each direction; `silent` for all links, new ones too, and `mute`
+    for what the far end says: requests arrive, replies do not. While it is `closed`, new connections are hung up on.
     """
 
     def __init__(self, far: str | tuple[str, int]) -> None:
         """`far` is a unix socket's path, or host and port."""
         self.delay_s = 0.0
         self.silent = False
+        self.mute = False
         self.closed = False
         self.port = 0
         self.links: set[Link] = set()
@@ -97,7 +100,7 @@ class Proxy:
 
     def heal(self) -> None:
         """A plain line again. What was swallowed stays lost, so the silenced links are cut."""
-        self.delay_s, self.silent, self.closed = 0.0, False, False
+        self.delay_s, self.silent, self.mute, self.closed = 0.0, False, False, False
         self.cut(lambda link: link.silent)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
