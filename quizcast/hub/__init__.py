@@ -37,7 +37,7 @@ from quizcast.wire.events import (
     with_retry,
 )
 
-__all__ = ["Arrival", "Closed", "EventLog", "Hub", "Stream", "Viewer", "Views", "jittered"]
+__all__ = ["FULL_RETRY_S", "Arrival", "Closed", "EventLog", "Hub", "Stream", "Viewer", "Views", "jittered"]
 
 SLICE = 1000  # results read and encoded between two turns of the event loop, so that answers get in meanwhile
 FILL_TRIES = 3

@@ -25,6 +25,7 @@ from quizcast.settings import Settings
 
 PROTOCOL = 2
 RETRY_AFTER_S = 1.0
+CHECK_LIFE_S = 60
 SCRIPTS = ("advance", "answers", "joins", "look", "presence", "put_aside", "put_back", "remove", "seal")
 
 T = TypeVar("T")
@@ -42,6 +43,10 @@ class Keys:
     def shard_of(self, game_id: str) -> int:
         """The shard a game lives on, for good: from 0 up to the number of shards."""
         return zlib.crc32(game_id.encode()) % self.shards
+
+    def check(self) -> str:
+        """String: written to see whether the server takes writes."""
+        return f"{self.prefix}check"
 
     def pin(self, pin: str) -> str:
         """String: the id of the game that has this PIN now. Lives as long as the game takes joins."""
@@ -184,9 +189,9 @@ class Live:
         seconds, micros = await self.do("time", self.client.time())
         return int(seconds * 1000 + micros // 1000)
 
-    async def ping(self) -> None:
-        """Raises `RedisUnavailable` unless the server answers."""
-        await self.do("ping", self.client.ping())
+    async def check(self) -> None:
+        """Raises `RedisUnavailable` unless the server takes writes: one that is full still answers a ping."""
+        await self.do("check", self.client.set(self.keys.check(), "1", ex=CHECK_LIFE_S))
 
     async def close(self) -> None:
         """Give the connections back."""

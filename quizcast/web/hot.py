@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
 
 from quizcast.errors import Draining, GameOver, Overloaded, QuizcastError
+from quizcast.hub import FULL_RETRY_S, jittered
 from quizcast.settings import Settings
 from quizcast.web import answers, streams
 from quizcast.web.guard import Headers, claims_of
@@ -28,6 +29,12 @@ Respond: TypeAlias = Callable[[RawReply], None]
 Serve: TypeAlias = Callable[[Services, str, Headers, bytes, HotRequest, Respond], Coroutine[Any, Any, None] | None]
 
 log = logging.getLogger(__name__)
+
+
+def too_many(request: HotRequest) -> None:
+    """Refuse a request of one connection too many, and end that."""
+    status, headers, body = problem(Overloaded("too many connections", retry_after_s=jittered(FULL_RETRY_S)))
+    request.reply(status, headers, body, close=True)
 
 
 class HotRoad:

@@ -7,16 +7,22 @@ then all that is left of it is the line. Everything else is ASGI, and all other 
 
 import asyncio
 import logging
+import resource
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from quizcast.metrics import CONNECTIONS_REFUSED
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 END = b"0\r\n\r\n"  # the last chunk of a stream
 HEAD_MAX = 65_536  # bytes of a request's line and headers; the parser itself would take them without end
 HOT_BODY_MAX = 4096  # bytes; of a larger body some more is handed over, for the handler to refuse, and the rest is not
+# Open files that connections may not take: Redis's, Postgres's, logs. Half of them are lent to requests that are refused
+# in words, and to `/livez` and its like; without a file to spare no connection could even be accepted to be ended.
+FILES_KEPT = 128
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -97,19 +103,30 @@ Handler: TypeAlias = Callable[[HotRequest], None]
 class HotApp(Protocol):
     """What the app has to have besides ASGI."""
 
-    def hot_handler(self, method: bytes, url: bytes) -> Handler | None:
-        """What serves a request, if it is to be served on the hot road."""
+    def hot_handler(self, method: bytes, url: bytes, *, full: bool) -> Handler | None:
+        """What serves a request, if it is to be served on the hot road; `full`: on one connection too many."""
 
 
 class QuizcastProtocol(HttpToolsProtocol):
     """uvicorn's, with the hot road and a limit to a request's head."""
 
     app: HotApp
+    _full = False
     _in_head = False
     _head_size = 0
     _coming: HotRequest | None = None  # whose body is not there yet
     _passing_over = False  # the rest of a body that was too large
     _stream: HotRequest | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """asyncio calls this with a new connection. The limit is looked up each time: an operator may raise it."""
+        super().connection_made(transport)
+        over = len(self.connections) - (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - FILES_KEPT)
+        if over > 0:
+            self._full = True
+            CONNECTIONS_REFUSED.inc()
+        if over > FILES_KEPT // 2:
+            transport.abort()
 
     def on_message_begin(self) -> None:
         """httptools calls this as a request begins."""
@@ -124,7 +141,7 @@ class QuizcastProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """httptools calls this when a request's head is there."""
         self._in_head = False
-        handler = self.app.hot_handler(self.parser.get_method(), self.url)
+        handler = self.app.hot_handler(self.parser.get_method(), self.url, full=self._full)
         if handler is None:
             super().on_headers_complete()
             return

@@ -22,7 +22,7 @@ class Echo:
         self.waiting: list[HotRequest] = []
         self.fault: Exception | None = None
 
-    def hot_handler(self, _method: bytes, url: bytes) -> Handler | None:
+    def hot_handler(self, _method: bytes, url: bytes, *, full: bool) -> Handler | None:
         return self.take if url.partition(b"?")[0] == b"/hot" else None
 
     def take(self, request: HotRequest) -> None:
