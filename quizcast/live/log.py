@@ -20,10 +20,11 @@ from quizcast.wire.events import Gap, History, Message, Position, parse_message,
 
 PING_EVERY_S = 0.25
 LOOK_S = PING_EVERY_S / 2
-# So many looks in a row, 0.6 s, and two pings unanswered: the line is dead, however open it looks. Looks are counted and
-# not seconds: when this process itself stood still for a while, the answers lie there.
+# So many looks in a row, 0.6 s, and two pings unanswered: the line is dead, however open it looks. Looks are counted
+# and not seconds: when this process itself stood still for a while, the answers lie there.
 QUIET_LOOKS_MAX = 5
 RECONNECT_S = 0.1
+FIRST_ANSWER_S = 1.5  # of a new line, which may lead to a server that is slow
 SEND_MAX_S = 0.75  # for a few bytes to be taken by the kernel
 SUBSCRIBE_TIMEOUT_S = 3.0
 
@@ -132,7 +133,7 @@ class RedisLog:
         loop = asyncio.get_running_loop()
         pubsub = self._client.pubsub()
         try:
-            async with asyncio.timeout(self._live.settings.redis_timeout_s):
+            async with asyncio.timeout(FIRST_ANSWER_S):
                 await pubsub.connect()  # type: ignore[no-untyped-call]
         finally:
             self._pubsub = pubsub  # before subscribing: a `listen` meanwhile subscribes for itself
@@ -150,8 +151,7 @@ class RedisLog:
         if pubsub is None:
             return
         pinged_at = 0.0
-        # A server that is slow, and steadily so, is waited for as elsewhere; after that its answers come as the pings went.
-        quiet, quiet_max = 0, max(QUIET_LOOKS_MAX, int(self._live.settings.redis_timeout_s / LOOK_S))
+        quiet, quiet_max = 0, int(FIRST_ANSWER_S / LOOK_S)  # after that the answers come one by one, as the pings went
         while True:
             if loop.time() - pinged_at >= PING_EVERY_S:
                 async with asyncio.timeout(SEND_MAX_S):

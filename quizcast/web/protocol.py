@@ -20,8 +20,8 @@ Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 END = b"0\r\n\r\n"  # the last chunk of a stream
 HEAD_MAX = 65_536  # bytes of a request's line and headers; the parser itself would take them without end
 HOT_BODY_MAX = 4096  # bytes; of a larger body some more is handed over, for the handler to refuse, and the rest is not
-# Open files that connections may not take: Redis's, Postgres's, logs. Half of them are lent to requests that are refused
-# in words, and to `/livez` and its like; without a file to spare no connection could even be accepted to be ended.
+# Open files that connections may not take: Redis's, Postgres's, logs. Half of them are lent to requests that are
+# refused in words, and to `/livez` and its like; with none to spare no connection could even be accepted to be ended.
 FILES_KEPT = 128
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"

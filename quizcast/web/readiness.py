@@ -48,8 +48,8 @@ class Readiness:
 
     async def _looked(self, name: str, check: Callable[[], Awaitable[None]]) -> tuple[str, str, float, str]:
         began = time.perf_counter()
-        # Not cancelled but left to its end, where the next who asks waits for it too: a query that is cancelled is first
-        # called off at the server, and waits for that without end when the server is silent.
+        # Left to its end, for the next who asks to wait for too, and not cancelled: psycopg then calls the query off at
+        # the server first, and waits for that without end when the server is silent.
         task = self._running.get(name)
         if task is None or task.done():
             task = self._running[name] = asyncio.create_task(_checked(check), name=f"check {name}")

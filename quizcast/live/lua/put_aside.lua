@@ -8,7 +8,8 @@ for i = 1, #ARGV, 2 do
     local fields = entry[2]
     fields[#fields + 1] = 'reason'
     fields[#fields + 1] = ARGV[i + 1]
-    redis.call('XADD', KEYS[2], '*', unpack(fields))
+    -- In this order: a script that has begun to write may go on when the memory is full, and may not begin by adding.
     redis.call('XDEL', KEYS[1], ARGV[i])
+    redis.call('XADD', KEYS[2], '*', unpack(fields))
   end
 end
