@@ -6,4 +6,5 @@ pytest_plugins = [
     "tests.fix_tree",
     "tests.fix_web",
     "tests.faults.stage",
+    "tests.faults.world",
 ]

@@ -20,8 +20,10 @@ SLOW_S = 0.25  # an answer that took so long; a question would be late by it
 WAIT_S = 2.0  # for the servers, however long a request would wait: who asks has to know soon
 DISK_LOW_BYTES = 256 * 1024 * 1024  # room for about a million answers
 
-OK, SLOW, LOW, FULL, SILENT = "ok", "slow", "low", "full", "silent"
-USABLE = frozenset({OK, SLOW, LOW})
+SKEW_MAX_MS = 2000.0  # between Redis's clock and ours, by which tokens expire
+
+OK, SLOW, LOW, SKEWED, FULL, SILENT = "ok", "slow", "low", "skewed", "full", "silent"
+USABLE = frozenset({OK, SLOW, LOW, SKEWED})
 
 
 class Readiness:
@@ -35,6 +37,8 @@ class Readiness:
         servers = {"redis": services.live.check, "postgres": services.db.check}
         looks = await asyncio.gather(*(self._looked(name, check) for name, check in servers.items()))
         checks = {name: state for name, state, _, _ in looks}
+        ahead_ms = services.live.now() - time.time() * 1000
+        checks["clock"] = SKEWED if abs(ahead_ms) > SKEW_MAX_MS else OK
         checks["disk"] = LOW if free_bytes(services.settings.data_dir) < DISK_LOW_BYTES else OK
         checks["files"] = FULL if files_left() <= FILES_KEPT else OK
         checks["draining"] = Draining.code if services.hub.draining else OK

@@ -238,7 +238,7 @@ async def test_a_process_tells_how_it_is(api: Api) -> None:
     assert ready.status_code == 200
     told = ready.json()
     assert {told["checks"].pop("disk"), *told["checks"].values()} <= {"ok", "low", "slow"}  # of the machine, not of us
-    assert set(told["checks"]) == {"redis", "postgres", "files", "draining"}
+    assert set(told["checks"]) == {"redis", "postgres", "clock", "files", "draining"}
     assert (set(told["took_ms"]), told["reasons"]) == ({"redis", "postgres"}, {})
     metrics = await api.http.get("/metrics")
     assert metrics.status_code == 200
