@@ -60,11 +60,12 @@ class Stage:
         wait_until(self.tree.ready, 60)
 
 
-def metric(tree: Tree, name: str) -> float:
-    """The sum over all of a metric's label sets, as any web process tells it."""
+def metric(tree: Tree, name: str, label: str = "") -> float:
+    """The sum over a metric's label sets (or those with this `name="value"`), as any web process tells it."""
     with urllib.request.urlopen(f"{tree.url}/metrics") as reply:
         lines = reply.read().decode().splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+    found = [line for line in lines if line.startswith((f"{name} ", f"{name}{{")) and label in line]
+    return sum(float(line.rpartition(" ")[2]) for line in found)
 
 
 def ready(tree: Tree) -> tuple[int, dict[str, dict[str, str]]]:
