@@ -36,6 +36,7 @@ demo: setup ## Play a whole game with simulated participants (ARGS="--users 1000
 	@$(RUN) quizcast demo $(ARGS)
 
 test: setup ## Run all tests (ARGS="tests/unit -k scoring")
+	$(call need,gcc libc6-dev,the tests that fill disks and step clocks need)
 	$(RUN) pytest $(ARGS)
 
 lint: setup ## Check style, types and floors
