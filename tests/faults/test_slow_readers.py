@@ -16,8 +16,8 @@ BUFFER_BYTES = 32_768
 EVENTS, EVERY_S, PLACES = 50, 0.04, 40  # of 4 KB each: 200 KB, which is more than a slow line and its buffer take
 SLOW = 201
 RUNS = 2  # of each kind, in turn
-# The promise is 1.2 times; the slack is for a machine whose cores the servers share with both crowds, and others. Who had
-# to wait for a reader of a byte a second would wait for seconds. The better run of each kind: noise only ever adds.
+# The promise is 1.2 times; the slack is for a machine whose cores the servers share with both crowds, and others. Who
+# had to wait for a reader of a byte a second would wait for seconds. The better run of each kind: noise only adds.
 FACTOR_MAX, SLACK_MS = 1.2, 100.0
 GROWTH_MAX_BYTES = SLOW * BUFFER_BYTES + 20 * 2**20
 
