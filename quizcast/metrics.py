@@ -79,6 +79,10 @@ QUEUE_AGE = Gauge(
 DEAD_DEPTH = Gauge(
     "quizcast_dead_letters_waiting", "Refused rows that await a decision", ["shard"], multiprocess_mode="mostrecent"
 )
+SERVER_RESTARTS = Counter("quizcast_server_restarts", "Times that an embedded server had stopped", ["server"])
+DISK_FREE = Gauge("quizcast_disk_free_bytes", "Room on the data directory's disk", multiprocess_mode="mostrecent")
+CLOCK_STEPS = Counter("quizcast_clock_steps", "Steps of Redis's clock that a process noticed")
+CONNECTIONS_REFUSED = Counter("quizcast_connections_refused", "Connections beyond the limit to open files")
 CLOSE_LATE_SECONDS = Histogram("quizcast_close_late_seconds", "Deadline to the `closed` event", buckets=FAST)
 
 

@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.fix_web",
     "tests.fix_nginx",
     "tests.faults.stage",
+    "tests.faults.world",
 ]

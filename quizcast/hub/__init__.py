@@ -50,6 +50,9 @@ AHEAD_PER_S = 20_000  # streams a second that `closed` is given time for to get 
 AHEAD_FROM = 100  # streams; for fewer it takes no time
 FILL_AGAIN_S = 0.5
 FULL_RETRY_S = (3, 4, 5, 6, 7)  # one of them: the header tells whole seconds, and all must not come back at once
+# Streams that are brought up to date at the same moment: when thousands come back at once, the others wait here, and
+# not in the queue for Redis's connections, where every answer and command would have to wait behind them.
+CATCHING_UP_MAX = 16
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +103,7 @@ class Hub:
         self._channels: dict[str, Channel] = {}
         self._open = 0
         self._arriving = 0
+        self._door = asyncio.Semaphore(CATCHING_UP_MAX)
         self._draining = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
@@ -125,9 +129,10 @@ class Hub:
         self._arriving += 1
         try:
             channel = await self._channel(game_id)
-            self._linger(channel)
-            kicks = len(channel.kicks)
-            frames, at = await self._catch_up(channel, viewer, resume)
+            async with self._door:
+                self._linger(channel)
+                kicks = len(channel.kicks)
+                frames, at = await self._catch_up(channel, viewer, resume)
         finally:
             self._arriving -= 1
         if channel.over and (resume is None or resume == channel.head):

@@ -36,7 +36,7 @@ from quizcast.logs import about
 from quizcast.settings import Settings
 from quizcast.web import answers, hosts, participants, streams
 from quizcast.web.guard import Headers, claims_of
-from quizcast.web.hot import HotRoad
+from quizcast.web.hot import HotRoad, too_many
 from quizcast.web.http import (
     EXPOSED_HEADERS,
     Call,
@@ -50,10 +50,12 @@ from quizcast.web.http import (
 )
 from quizcast.web.openapi import document
 from quizcast.web.protocol import Handler, Refusal
+from quizcast.web.readiness import Readiness, free_bytes
 from quizcast.web.services import Services, opened
 
 BASE = "/api/v1"
 ENDPOINTS = [*hosts.ENDPOINTS, *participants.ENDPOINTS, *answers.ENDPOINTS, *streams.ENDPOINTS]
+OPERATIONS = frozenset({b"/livez", b"/readyz", b"/metrics"})
 SLOW_S = 1.0  # a request that took longer is worth a line in the log
 LOOK_S = 1.0  # for the queue, when somebody asks for the metrics: they come without it when Redis is away
 
@@ -67,6 +69,7 @@ class App:
         """`trusted` are the proxies whose forwarding headers are believed, as uvicorn spells them."""
         self.settings = settings
         self.services: Services | None = None
+        self._readiness = Readiness()
         self._hot_road = HotRoad(settings, lambda: self.services)
         router = Starlette(
             routes=[*map(self._route, ENDPOINTS), *self._operations()],
@@ -93,8 +96,13 @@ class App:
         """What is said to a request that is refused before it is parsed, if it is; the protocol asks."""
         return self._hot_road.refusal(data)
 
-    def hot_handler(self, method: bytes, url: bytes) -> Handler | None:
-        """What serves a request on the hot road, if that is where it goes; the protocol asks."""
+    def hot_handler(self, method: bytes, url: bytes, *, full: bool) -> Handler | None:
+        """What serves a request on the hot road, if that is where it goes; the protocol asks.
+
+        `full`: its connection is one too many, and all but `OPERATIONS` are told so.
+        """
+        if full and url.partition(b"?")[0] not in OPERATIONS:
+            return too_many
         return self._hot_road.handler(method, url)
 
     def _route(self, endpoint: Endpoint) -> Route:
@@ -188,16 +196,8 @@ class App:
 
     async def _readyz(self, request: Request) -> Response:
         request.state.route = "/readyz"
-        services = self._at_work()
-        checks = {"redis": services.live.ping, "postgres": services.db.check}
-        found = {name: await _checked(check) for name, check in checks.items()}
-        found["draining"] = Draining.code if services.hub.draining else "ok"
-        ready = all(state == "ok" for state in found.values())
-        return JSONResponse(
-            {"status": "ready" if ready else "not ready", "checks": found},
-            200 if ready else 503,
-            {"cache-control": "no-store"},
-        )
+        ready, told = await self._readiness.look(self._at_work())
+        return JSONResponse(told, 200 if ready else 503, {"cache-control": "no-store"})
 
     async def _metrics(self, request: Request) -> Response:
         request.state.route = "/metrics"
@@ -205,6 +205,7 @@ class App:
         given = request.headers.get("authorization", "").encode()
         if self.settings.metrics_token and not hmac.compare_digest(given, wanted):
             return problem_response(TokenInvalid())
+        metrics.DISK_FREE.set(free_bytes(self.settings.data_dir))
         # Here as well as in the workers: it is when none of them lives that somebody has to be told of the queue.
         with contextlib.suppress(QuizcastError, TimeoutError):
             async with asyncio.timeout(LOOK_S):
@@ -228,14 +229,6 @@ class App:
         if self.services is None:
             raise Draining()
         return self.services
-
-
-async def _checked(check: Callable[[], Awaitable[None]]) -> str:
-    try:
-        await check()
-    except QuizcastError as error:
-        return error.code
-    return "ok"
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:

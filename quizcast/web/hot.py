@@ -6,6 +6,7 @@ the route table all the same, and in the document; what they share with the othe
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
 
 from quizcast.errors import Draining, GameOver, Overloaded, QuizcastError
+from quizcast.hub import FULL_RETRY_S
 from quizcast.settings import Settings
 from quizcast.web import answers, participants, streams
 from quizcast.web.gate import Gate
@@ -30,6 +32,12 @@ Respond: TypeAlias = Callable[[RawReply], None]
 Serve: TypeAlias = Callable[[Services, str, Headers, bytes, HotRequest, Respond], Coroutine[Any, Any, None] | None]
 
 log = logging.getLogger(__name__)
+
+
+def too_many(request: HotRequest) -> None:
+    """Refuse a request of one connection too many, and end that."""
+    status, headers, body = problem(Overloaded("too many connections", retry_after_s=random.choice(FULL_RETRY_S)))
+    request.reply(status, headers, body, close=True)
 
 
 class HotRoad:

@@ -7,10 +7,13 @@ then all that is left of it is the line. Everything else is ASGI, and all other 
 
 import asyncio
 import logging
+import resource
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from quizcast.metrics import CONNECTIONS_REFUSED
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 Refusal: TypeAlias = tuple[int, bytes]  # status, and what is `written` behind the headers of the server itself
@@ -24,6 +27,9 @@ HEAD_S = 10.0  # for a request's head, and for the first byte on a new line
 BODY_S = 120.0  # for a body: the largest file at half a megabit per second
 UNREAD_S = 60.0  # for the next piece of a reply that it does not read
 LOOK_S = 2
+# Open files that connections may not take: Redis's, Postgres's, logs. Half of them are lent to requests that are
+# refused in words, and to `/livez` and its like; with none to spare no connection could even be accepted to be ended.
+FILES_KEPT = 128
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -102,8 +108,8 @@ class HotApp(Protocol):
     def refusal(self, data: bytes) -> Refusal | None:
         """What is said to what came in on an idle line, if it is one whole request that is to be refused unparsed."""
 
-    def hot_handler(self, method: bytes, url: bytes) -> Handler | None:
-        """What serves a request, if it is to be served on the hot road."""
+    def hot_handler(self, method: bytes, url: bytes, *, full: bool) -> Handler | None:
+        """What serves a request, if it is to be served on the hot road; `full`: on one connection too many."""
 
 
 class QuizcastProtocol(HttpToolsProtocol):
@@ -112,6 +118,7 @@ class QuizcastProtocol(HttpToolsProtocol):
     app: HotApp
     _due = 0.0  # by when what is coming in has to be there, by the loop's clock; 0 while nothing is coming in
     _unread_due = 0.0  # by when some of a reply has to be read; 0 while it is
+    _full = False  # one line too many
     _in_head = False
     _head_size = 0
     _coming: HotRequest | None = None  # whose body is not there yet
@@ -120,9 +127,15 @@ class QuizcastProtocol(HttpToolsProtocol):
     _held: bytes | None = None  # what has come in behind a request that is about to be refused
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """asyncio calls this with a new line."""
+        """asyncio calls this with a new connection. The limit is looked up each time: an operator may raise it."""
         super().connection_made(transport)
         self._due = self.loop.time() + HEAD_S
+        over = len(self.connections) - (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - FILES_KEPT)
+        if over > 0:
+            self._full = True
+            CONNECTIONS_REFUSED.inc()
+        if over > FILES_KEPT // 2:
+            transport.abort()
 
     def on_message_begin(self) -> None:
         """httptools calls this as a request begins."""
@@ -141,7 +154,7 @@ class QuizcastProtocol(HttpToolsProtocol):
         self._due += BODY_S
         if len(self.headers) > HEADERS_MAX:
             raise ValueError("too many headers")  # which is a 400 and the end of the line, by uvicorn
-        handler = self.app.hot_handler(self.parser.get_method(), self.url)
+        handler = self.app.hot_handler(self.parser.get_method(), self.url, full=self._full)
         if handler is None:
             super().on_headers_complete()
             return
@@ -246,7 +259,8 @@ class QuizcastProtocol(HttpToolsProtocol):
             self._held += data
             return
         was_in_head = self._in_head
-        if not was_in_head and self.cycle is None and self._coming is None and not self._passing_over:
+        idle = self.cycle is None and self._coming is None and not (was_in_head or self._passing_over)
+        if idle and not self._full:
             refusal = self.app.refusal(data)
             if refusal is not None:
                 # Not at once: the loop reads from its lines as long as many have something to say, and a line that has

@@ -4,10 +4,12 @@ The test is the stage's supervisor of Redis and Postgres: what it kills stays de
 """
 
 import contextlib
+import json
 import os
 import signal
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,9 +51,7 @@ class Stage:
 
     def metric(self, name: str) -> float:
         """The sum over all of a metric's label sets, as any web process tells it."""
-        with urllib.request.urlopen(f"{self.tree.url}/metrics") as reply:
-            lines = reply.read().decode().splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+        return metric(self.tree, name)
 
     @contextlib.contextmanager
     def without_workers(self) -> Iterator[None]:
@@ -76,6 +76,24 @@ class Stage:
         for name in self.services.dead():
             self.services.restart(name)
         wait_until(self.tree.ready, 60)
+
+
+def metric(tree: Tree, name: str, label: str = "") -> float:
+    """The sum over a metric's label sets (or those with this `name="value"`), as any web process tells it."""
+    with urllib.request.urlopen(f"{tree.url}/metrics") as reply:
+        lines = reply.read().decode().splitlines()
+    found = [line for line in lines if line.startswith((f"{name} ", f"{name}{{")) and label in line]
+    return sum(float(line.rpartition(" ")[2]) for line in found)
+
+
+def ready(tree: Tree) -> tuple[int, dict[str, dict[str, str]]]:
+    """Status and words of `/readyz`."""
+    try:
+        with urllib.request.urlopen(f"{tree.url}/readyz", timeout=10) as reply:
+            return reply.status, json.load(reply)
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, json.load(refusal)
 
 
 class Play:

@@ -164,7 +164,9 @@ def calls(draw: st.DrawFn, name: str) -> tuple[dict[str, tuple[str, Any]], list[
             case "remove":
                 args += draw(st.tuples(person, word("ann"), word("0", "1"), word("row"), word("{}"), ttl))
             case "seal":
-                args += draw(st.tuples(word("G"), word("0"), word("time", "host", "all_answered"), word("1500")))
+                args += draw(
+                    st.tuples(word("G"), word("0"), word("time", "host", "all_answered"), word("1500"), word("10000"))
+                )
     keys = [key for key, _ in roles]
     how = draw(st.sampled_from(range(16)))
     if how == 0 and args:

@@ -29,7 +29,7 @@ class Echo:
     def refusal(self, data: bytes) -> Refusal | None:
         return (503, written(HEADERS, b"over")) if self.over and data.startswith(b"POST /hot") else None
 
-    def hot_handler(self, _method: bytes, url: bytes) -> Handler | None:
+    def hot_handler(self, _method: bytes, url: bytes, *, full: bool) -> Handler | None:
         return self.take if url.partition(b"?")[0] == b"/hot" else None
 
     def take(self, request: HotRequest) -> None:

@@ -709,7 +709,7 @@ async def test_a_server_that_is_away_is_said_in_quizcasts_words(tmp_path: Any) -
         await Games(nowhere).load("g")
     assert raised.value.retry_after_s
     with pytest.raises(RedisUnavailable):
-        await nowhere.ping()
+        await nowhere.check()
     await nowhere.close()
 
 
@@ -765,11 +765,11 @@ async def test_a_call_that_is_cancelled_ends_however_far_it_was(live: Live) -> N
             await Games(live).due(1)
 
     chance = random.Random(5)
-    await live.ping()
+    await live.check()
     for _ in range(150):
         task = asyncio.create_task(busily())
         await asyncio.sleep(chance.random() * 0.005)
         task.cancel()
         done, _ = await asyncio.wait([task], timeout=2)
         assert done, "the cancellation was swallowed"
-    await live.ping()
+    await live.check()

@@ -7,6 +7,7 @@ redis.call('XLEN', KEYS[2])
 local entries = {}
 for i = 1, #ARGV, 2 do entries[i] = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1] end
 for i, entry in pairs(entries) do
+  -- In this order: a script that has begun to write may go on when the memory is full, and may not begin by adding.
   if redis.call('XDEL', KEYS[1], entry[1]) == 1 then
     local fields = entry[2]
     fields[#fields + 1] = 'reason'
