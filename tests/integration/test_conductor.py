@@ -54,6 +54,8 @@ class Process:
             pending_max=1000,
             group_max=100,
             joins_per_second=10_000,
+            wait_s=10.0,
+            answers_per_second=10_000,
             ring=lambda _: None,
             complete=self.conductor.everybody_answered,
         )
