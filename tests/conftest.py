@@ -5,6 +5,8 @@ pytest_plugins = [
     "tests.fix_store",
     "tests.fix_tree",
     "tests.fix_web",
+    "tests.fix_nginx",
     "tests.faults.stage",
     "tests.fix_browser",
+    "tests.faults.world",
 ]
