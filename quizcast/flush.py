@@ -34,7 +34,6 @@ from quizcast.settings import Settings
 from quizcast.store.db import Database
 from quizcast.store.rows import store_or_bisect
 
-QUEUE = "quizcast-flush"
 JOB_TIMEOUT_S = 60
 FAILED_KEPT_S = 3600
 RUN_MAX_S = 1.0  # then the worker is another shard's turn
@@ -55,7 +54,7 @@ class Bell:
     def __init__(self, settings: Settings, live: Live) -> None:
         self._rows = Rows(live)
         self._connection = Redis.from_url(settings.queue_url or settings.redis_url, socket_timeout=5)
-        self._queue = Queue(QUEUE, connection=self._connection)
+        self._queue = jobs(settings.key_prefix, self._connection)
         self._wanted: set[int] = set()
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
@@ -184,13 +183,18 @@ def run_worker(settings: Settings) -> None:
     gc.set_threshold(*GC_THRESHOLDS)
     threading.Thread(target=_sweep_for_ever, args=(settings,), name="sweep", daemon=True).start()
     connection = Redis.from_url(settings.queue_url or settings.redis_url)
-    while not _work(connection):
+    while not _work(jobs(settings.key_prefix, connection)):
         time.sleep(WORK_AGAIN_S)
 
 
-def _work(connection: Redis) -> bool:
+def jobs(key_prefix: str, connection: Redis) -> Queue:
+    """The queue of an installation's flushes. Two that share a Redis must not take each other's: they would be lost."""
+    return Queue(f"{key_prefix}flush", connection=connection)
+
+
+def _work(queue: Queue) -> bool:
     """Work off flushes until SIGTERM; False when Redis has put an end to it before: it is away, or full."""
-    worker = _Worker([Queue(QUEUE, connection=connection)], connection=connection)
+    worker = _Worker([queue], connection=queue.connection)
     try:
         worker.work(logging_level="WARNING")
     except RedisError as error:

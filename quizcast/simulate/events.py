@@ -146,7 +146,7 @@ class Reader:
         decoder = _DECODERS.get(text)
         try:
             body: Body | None = decoder.decode(data) if decoder else None
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self.malformed.append(f"{text}: {error}")
             return None
         if text in KEPT and not ident:

@@ -148,6 +148,7 @@ def set_up(
         redis = stack.enter_context(Proxy(unquote(urlsplit(services.redis_url).path)))
         postgres = stack.enter_context(Proxy(postgres_socket))
         settings = environment(
+            answers_per_second="100000",  # some here answer without a pause
             redis_url=f"redis://127.0.0.1:{redis.port}",
             database_url=f"postgresql://quizcast@127.0.0.1:{postgres.port}/quizcast?sslmode=disable",
         )

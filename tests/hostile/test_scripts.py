@@ -211,7 +211,7 @@ class Bench:
             outcome = "returned"
         except RedisUnavailable:
             outcome = "refused"
-        await self.live.ping()
+        await self.live.clock()
         return outcome, before != await self._dump()
 
     async def _fill(self, key: str, role: str, content: Any) -> None:

@@ -4,12 +4,14 @@ import asyncio
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from quizcast.domain.game import Game
 from quizcast.errors import PostgresUnavailable
-from quizcast.flush import flush
+from quizcast.flush import Bell, flush, jobs
 from quizcast.live.redis import Live
 from quizcast.live.rows import HEAD, UNREADABLE, Rows
+from quizcast.settings import Settings
 from quizcast.store.db import Database
 from quizcast.store.rows import store_or_bisect
 from quizcast.wire.rows import AnswerRow, JoinRow, Row
@@ -120,3 +122,14 @@ async def test_what_cannot_be_read_or_stored_is_put_aside_with_a_reason_and_the_
     assert dead[0][b"row"] == b"\xc1"  # as it was, for whoever decides
     assert len(dead) == 3
     assert (await Rows(live).backlog(SHARD)).rows == 0
+
+
+async def test_installations_that_share_a_redis_leave_each_others_jobs_alone(settings: Settings, live: Live) -> None:
+    connection = Redis.from_url(settings.redis_url)
+    ours, theirs = jobs("ours:", connection), jobs(settings.key_prefix, connection)
+    bell = Bell(settings, live)
+    await bell.ask(SHARD)
+    await bell.close()
+    assert (ours.count, theirs.count) == (0, 1)
+    theirs.delete()
+    connection.close()

@@ -41,6 +41,7 @@ from quizcast.wire.api import (
     ScreenToken,
 )
 
+YES = {"false": False, "true": True, "no": False, "yes": True, "0": False, "1": True, "": False}
 SETTLED_MS = 30_000  # after the end of a game, its last rows have reached every replica
 MEDIA_TYPES = {
     "csv": "text/csv; charset=utf-8",
@@ -164,7 +165,7 @@ async def remove_participant(call: Call) -> Any:
     """Kick somebody; with `?ban=true`, for good."""
     game_id = call.param("game_id")
     await call.services.owned(game_id, call.host_id)
-    ban = call.query("ban").lower() in ("1", "true", "yes")
+    ban = YES[one_of(call, "ban", tuple(YES))]
     await call.services.conductor.remove(game_id, call.param("participant_id"), ban=ban)
     return None
 
@@ -301,7 +302,7 @@ ENDPOINTS = [
         remove_participant,
         "Kick somebody, or kick and ban.",
         status=204,
-        query=(Query(name="ban", type=bool, says="whether they may not come back"),),
+        query=(Query(name="ban", type=Literal[tuple(YES)], says="whether they may not come back; no unless said"),),
         errors=(GameUnknown, ParticipantUnknown, RedisUnavailable),
     ),
     host_route(
