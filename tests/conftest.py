@@ -7,4 +7,5 @@ pytest_plugins = [
     "tests.fix_web",
     "tests.faults.stage",
     "tests.fix_browser",
+    "tests.fix_pages",
 ]

@@ -19,15 +19,18 @@ const MORE_MS = 15_000;
 export function Control({ game, onReport }) {
   const gameId = game.id;
   const { view, connection, now } = useGame({ gameId, headers: COOKIES, renew: async () => (await freshen(), true) });
-  const [busy, work] = useState(false);
+  const [sent, send] = useState(null); // the step of the game at which a command went out that has not come to its end
   const [skipped, skip] = useState(0); // questions that are passed over when the next is asked
   const [health, look] = useHealth(gameId, game.locked);
   const [asked] = useFetched(() => api("GET", `/games/${gameId}/results`), [gameId, view.index, view.phase]);
   const say = useContext(Saying);
 
+  // A new step is a new button: what is pressed there counts, although the last reply may still be on its way.
+  const step = [view.phase, view.index, view.leaderboard !== null].join();
+  const busy = sent === step;
   const act = async (action, body) => {
     if (busy) return;
-    work(true);
+    send(step);
     try {
       await freshen();
       await command("", gameId, action, body);
@@ -35,7 +38,7 @@ export function Control({ game, onReport }) {
     } catch (error) {
       say(reason(error));
     }
-    work(false);
+    send((now) => (now === step ? null : now));
     look();
   };
   const ahead = upcoming(asked, view);
@@ -49,7 +52,8 @@ export function Control({ game, onReport }) {
       <div class="next-bar">
         ${view.phase === "finished"
           ? html`<button type="button" class="button primary big" onClick=${onReport}>${t("control.report")}</button>`
-          : next && html`<button type="button" class="button primary big" disabled=${busy} onClick=${next.go}>${next.label}</button>`}
+          : next && // not disabled, which would take the focus from it
+            html`<button type="button" class="button primary big" aria-disabled=${busy} onClick=${next.go}>${next.label}</button>`}
         ${view.phase === "question" &&
         html`<button type="button" class="button" disabled=${busy}
           onClick=${() => act("extend", { closes_at: view.question.closes_at + MORE_MS })}>${t("control.more_time", { n: MORE_MS / 1000 })}</button>`}
@@ -198,7 +202,7 @@ function Phase({ view, now }) {
 
 function Lobby({ view }) {
   return html`<section class="stack card centred">
-    <h2 class="number" role="status">${t("play.participants", { n: view.participants })}</h2>
+    <h2 class="number"><span role="status">${t("play.participants", { n: view.participants })}</span></h2>
     ${!view.participants && html`<p class="muted">${t("control.lobby_hint")}</p>`}
     <ul class="names">${view.joined.map((name, place) => html`<li class="chip pops" key=${`${place}${name}`} dir="auto">${name}</li>`)}</ul>
   </section>`;

@@ -115,6 +115,7 @@ function Writing({ quiz }) {
   const faults = question ? saver.saver.faultsOf(question).filter(({ missing }) => !missing || left.has(question.key)) : [];
 
   return html`<div class="editor" onKeyDown=${keyed}>
+    <h1 class="unseen" dir="auto">${draft.title || t("editor.untitled")}</h1>
     <div class="editor-bar">
       <${Link} class="button quiet" href="/host" aria-label=${t("host.to_quizzes")}><span aria-hidden="true">‹</span><span class="long">${t("host.quizzes")}</span><//>
       <label class="unseen" for="quiz-title">${t("editor.title")}</label>
