@@ -19,8 +19,12 @@ export function Brand({ href = "/", onClick }) {
 export function Main({ children, ...more }) {
   const main = useRef(null);
   useEffect(() => {
-    if (document.activeElement === document.body) main.current.focus({ preventScroll: true });
-  });
+    const look = () => document.activeElement === document.body && main.current?.focus({ preventScroll: true });
+    const changes = new MutationObserver(look);
+    changes.observe(main.current, { childList: true, subtree: true });
+    look();
+    return () => changes.disconnect();
+  }, []);
   return html`<main tabindex="-1" ref=${main} ...${more}>${children}</main>`;
 }
 
