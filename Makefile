@@ -6,12 +6,14 @@ RUN := $(VENV)/bin/python -m
 # The first Python that is new enough, unless PYTHON says which.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+# Where Debian has nginx, which is not on everybody's path.
+export PATH := $(PATH):/usr/sbin
 PIP := $(RUN) pip --quiet --disable-pip-version-check --no-input
 
 # $(call need,packages,who needs): only root installs packages; anybody else is told which. What is there is left as it is.
 define need
 	@missing=; for package in $(1); do \
-		case $$package in nginx-light) command -v nginx ;; nodejs) command -v node ;; npm|gcc) command -v $$package ;; \
+		case $$package in nginx-light) command -v nginx ;; nodejs) command -v node ;; npm|gcc) command -v $$package ;; libc6-dev) test -e /usr/include/stdio.h ;; \
 			*) dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep 'install ok installed' ;; \
 		esac >/dev/null 2>&1 || missing="$$missing $$package"; done; \
 	if [ -n "$$missing" ]; then \
@@ -23,7 +25,7 @@ define need
 	fi
 endef
 
-.PHONY: help setup demo test lint check format lock bench bench-quick bench-peers capacity load-k6 load-artillery vendor clean
+.PHONY: help setup demo test lint check format lock bench bench-quick bench-peers soak capacity load-k6 load-artillery vendor clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -36,7 +38,7 @@ demo: setup ## Play a whole game with simulated participants (ARGS="--users 1000
 	@$(RUN) quizcast demo $(ARGS)
 
 test: setup ## Run all tests (ARGS="tests/unit -k scoring")
-	$(call need,chromium,the tests in a browser need)
+	$(call need,nginx-light gcc libc6-dev chromium,the tests need)
 	$(RUN) pytest $(ARGS)
 
 lint: setup ## Check style, types and floors
@@ -58,6 +60,11 @@ lock: setup ## Pin the newest versions that pyproject.toml allows, with hashes
 
 bench: setup bench-peers ## Measure beside nchan, socket.io, BullMQ and bare floors; writes bench/RESULTS.md (ARGS="--only fanout")
 	$(RUN) bench.run $(ARGS)
+
+MINUTES ?= 30
+USERS ?= 1000
+soak: setup ## Play game after game, and fail when anything grows (MINUTES=30 USERS=1000)
+	@$(RUN) bench.soak --minutes $(MINUTES) --users $(USERS)
 
 bench-quick: setup ## Compare with the last release's ratios to the floors, in three minutes
 	$(RUN) bench.run --quick $(ARGS)

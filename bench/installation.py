@@ -95,18 +95,23 @@ class Installation(Contestant):
 
     def command(self, folder: Path) -> tuple[list[str], Mapping[str, str]]:
         """nginx in the foreground, with the project's own site."""
-        (folder / "site.conf").write_text(site(self.port, folder, self._sockets))
-        config = folder / "nginx.conf"
-        files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        template = string.Template((HERE / "nginx.conf").read_text())
-        config.write_text(template.substitute(folder=folder, files=files))
-        return ["nginx", "-c", str(config), "-e", str(folder / "error.log")], {}
+        return nginx(self.port, folder, self._sockets), {}
 
     @property
     def pids(self) -> list[int]:
         """Every process of the installation."""
         servers = [pid for server in self._servers for pid in family(server)]
         return [*super().pids, *(pid for part in self._behind for pid in part.pids), *servers]
+
+
+def nginx(port: int, folder: Path, sockets: Path) -> list[str]:
+    """The command that runs nginx in the foreground with the project's site, on a port of the loopback, in front of
+    the web processes whose sockets are in `sockets`; all its files go into `folder`."""
+    (folder / "site.conf").write_text(site(port, folder, sockets))
+    config = folder / "nginx.conf"
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    config.write_text(string.Template((HERE / "nginx.conf").read_text()).substitute(folder=folder, files=files))
+    return ["nginx", "-c", str(config), "-e", str(folder / "error.log")]
 
 
 def site(port: int, folder: Path, sockets: Path) -> str:

@@ -18,17 +18,19 @@ from bench.game import WholeGame
 from bench.growth import SWEEPS
 from bench.intake import Intake
 from bench.machine import LOAD_CORE, describe, load, pin
+from bench.overload import OVERLOADS
 from bench.plots import draw
 from bench.report import Run, compared, written
 
 HERE = Path(__file__).parent
 FIGURES = "figures.json"  # of the last release: what `--quick` compares with
 RESULTS = "RESULTS.md"
-CONTESTS = ("fanout", "intake", "flush", "game", "growth", "promises")
-UNCOMPARED = ("game", "growth", "promises")  # they have no floors, and their figures are the machine's as much as ours
+CONTESTS = ("fanout", "intake", "flush", "game", "growth", "overload", "promises")
+# They have no floors, and their figures are the machine's as much as ours.
+UNCOMPARED = ("game", "growth", "overload", "promises")
 ROUNDS = 5
 QUICK_ROUNDS = 2  # three minutes
-PARTS = tuple(sweep.name for sweep in SWEEPS)  # of growth, each by itself
+PARTS = tuple(part.name for part in (*SWEEPS, *OVERLOADS))  # of growth and overload, each by itself
 BUSY = 0.5  # processes that run besides the bench; above that, figures are noise
 
 
@@ -72,6 +74,7 @@ def _contests(stage: Backstage) -> Iterator[Contest[Any]]:
     yield Intake(stage)
     yield Flush(stage)
     yield from (sweep(stage) for sweep in SWEEPS)
+    yield from (part(stage) for part in OVERLOADS)
     yield WholeGame()
 
 

@@ -37,7 +37,15 @@ from quizcast.domain.game import (
 from quizcast.domain.nickname import clean_nickname, skeleton
 from quizcast.domain.quiz import QuizContent, correct_answer, read_answer, tally
 from quizcast.domain.scoring import Given, Tally, outcome
-from quizcast.errors import GameUnknown, ParticipantUnknown, PinUnknown, QuestionNotOpen, QuizcastError, Unavailable
+from quizcast.errors import (
+    AnswerInvalid,
+    GameUnknown,
+    ParticipantUnknown,
+    PinUnknown,
+    QuestionNotOpen,
+    QuizcastError,
+    Unavailable,
+)
 from quizcast.ids import new_id
 from quizcast.live.games import Games, LiveGame, Person, Standing
 from quizcast.live.presence import Presence
@@ -53,6 +61,7 @@ ORPHANED_S = 0.5  # overdue, and none of the processes that have the game's peop
 SPREAD_S = 0.02  # between the processes' attempts at one deadline, so that mostly the first does the work
 TOP = 10  # places in `finished`, and in `leaderboard` unless the host asks for more
 PEOPLE_FRESH_S = 1.0
+REACH_BELIEVED_MS = 60_000  # beyond it the clock was set between an event's stamp and now
 
 log = logging.getLogger(__name__)
 _encode_answer = msgspec.json.Encoder().encode
@@ -240,13 +249,16 @@ class Conductor:
         Deadlines of games that have nobody here are left to the processes that have, as long as one of them acts:
         otherwise each process would load each game at each deadline.
         """
-        blind = False
+        blind, steps = False, self._games.clock_steps
         while True:
             try:
                 for game_id, in_s in await self._games.due(NEAR_S):
                     ours = presence.has(game_id) or in_s < -ORPHANED_S
                     if ours and game_id not in self._deadlines:
                         self._close_in(game_id, max(0.0, in_s))
+                if steps != self._games.clock_steps:
+                    steps = self._games.clock_steps
+                    presence.confirm()
                 blind = False
             except QuizcastError as error:
                 if not blind:  # an outage is one line in the log, and not four a second
@@ -263,6 +275,8 @@ class Conductor:
 
         Told only where it makes the lead longer, and once more when it does so no longer.
         """
+        if reach_ms > REACH_BELIEVED_MS:
+            return
         if lead_ms(GameOptions(), reach_ms) > LEAD_MS:
             if len(self._slow) > 1000:
                 self._slow.clear()  # most of them are over, and what was told of the others is soon forgotten
@@ -327,11 +341,18 @@ class _NotYet(Exception):
 
 
 def answer_try(quiz: QuizContent, game_id: str, participant_id: str, question: int, raw: object) -> AnswerTry:
-    """An answer that fits its question, for the intake. Raises `AnswerInvalid`, `QuestionNotOpen`."""
+    """An answer, for the intake. Raises `QuestionNotOpen` when the quiz has no such question.
+
+    One that does not fit goes to the intake as well, to be refused there when the question is open: until a question
+    was shown, not even its kind is for anybody to find out.
+    """
     if not 0 <= question < len(quiz.questions):
-        raise QuestionNotOpen(f"the quiz has {len(quiz.questions)} questions")
-    answer = read_answer(quiz.questions[question], raw)
-    return AnswerTry(game_id, question, participant_id, _encode_answer(answer))
+        raise QuestionNotOpen()
+    try:
+        answer = _encode_answer(read_answer(quiz.questions[question], raw))
+    except AnswerInvalid as error:
+        return AnswerTry(game_id, question, participant_id, b"", error)
+    return AnswerTry(game_id, question, participant_id, answer)
 
 
 def join_try(game_id: str, participant_id: str, nickname: str) -> JoinTry:

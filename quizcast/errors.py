@@ -317,6 +317,18 @@ class TooManyJoins(TooMany):
     code = "too_many_joins"
 
 
+class TooManyAnswers(TooMany):
+    """You have sent too many answers in too short a time."""
+
+    code = "too_many_answers"
+
+
+class TooManyPins(TooMany):
+    """Too many wrong PINs were tried."""
+
+    code = "too_many_pins"
+
+
 class Unavailable(QuizcastError):
     """The service cannot do this at the moment; nothing was done."""
 

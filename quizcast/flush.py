@@ -3,20 +3,23 @@
 Invariants: an entry leaves its stream only after the commit that stored it; storing is idempotent, so that a batch may
 come twice, or to two workers; a row that Postgres refuses is put aside and never holds up the others. A flush is asked
 for when rows arrive, and every worker sweeps all shards each second besides, so that no lost job can leave any behind.
+A Redis that is full takes no jobs, and only a flush makes room in it: then the sweep stores what waits itself.
 """
 
 import asyncio
 import gc
 import logging
+import signal
 import threading
 import time
 
 from redis import Redis
+from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 
 from quizcast.errors import QuizcastError
 from quizcast.live.redis import Live
-from quizcast.live.rows import HEAD, Batch, Rows
+from quizcast.live.rows import HEAD, Backlog, Batch, Rows
 from quizcast.metrics import (
     DEAD_DEPTH,
     DEAD_LETTERS,
@@ -40,6 +43,7 @@ IDLE_MS = 100  # with nothing new for so long, the job ends
 RUNG_MS = 3_000  # a ring that nobody answers is forgotten after this; a running flush renews it
 RING_EVERY_S = 0.1
 SWEEP_EVERY_S = 1.0
+WORK_AGAIN_S = 1.0
 GC_THRESHOLDS = (50_000, 20, 1000)  # a batch is that many objects, and no cycle among them
 
 log = logging.getLogger(__name__)
@@ -67,6 +71,14 @@ class Bell:
             # rq is synchronous, and must not hold up the event loop.
             await asyncio.to_thread(self._enqueue, shard)
 
+    async def look(self, shard: int) -> Backlog:
+        """What waits on this shard, and tell the metrics of it. Raises `RedisUnavailable`."""
+        waiting = await self._rows.backlog(shard)
+        QUEUE_DEPTH.labels(shard).set(waiting.rows)
+        QUEUE_AGE.labels(shard).set(waiting.age_s)
+        DEAD_DEPTH.labels(shard).set(waiting.dead)
+        return waiting
+
     async def close(self) -> None:
         """Let what is under way come to its end."""
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -91,7 +103,10 @@ class Bell:
 
 def flush_shard(shard: int) -> int:
     """The rq job: store what waits on a shard, for about a second; how many rows that was."""
-    return asyncio.run(_flush_once(Settings.from_env(), shard))
+    try:
+        return asyncio.run(_flush_once(Settings.from_env(), shard))
+    finally:
+        gc.collect(1)  # loop, pools and connections hold each other; young as they are, it takes next to no time
 
 
 async def _flush_once(settings: Settings, shard: int) -> int:
@@ -154,6 +169,11 @@ async def _store(rows: Rows, db: Database, shard: int, batch: Batch) -> int:
 class _Worker(SimpleWorker):
     """In this process, not in a fork per job: a flush is idempotent, and a fork is most of a short one's cost."""
 
+    @property
+    def told_to_stop(self) -> bool:
+        """Whether there was a signal."""
+        return self._shutdown_requested_date is not None
+
     def procline(self, message: str) -> None:
         """Leave the process its title: rq would write its own over what `ps` is to show."""
 
@@ -164,7 +184,22 @@ def run_worker(settings: Settings) -> None:
     gc.set_threshold(*GC_THRESHOLDS)
     threading.Thread(target=_sweep_for_ever, args=(settings,), name="sweep", daemon=True).start()
     connection = Redis.from_url(settings.queue_url or settings.redis_url)
-    _Worker([Queue(QUEUE, connection=connection)], connection=connection).work(logging_level="WARNING")
+    while not _work(connection):
+        time.sleep(WORK_AGAIN_S)
+
+
+def _work(connection: Redis) -> bool:
+    """Work off flushes until SIGTERM; False when Redis has put an end to it before: it is away, or full."""
+    worker = _Worker([Queue(QUEUE, connection=connection)], connection=connection)
+    try:
+        worker.work(logging_level="WARNING")
+    except RedisError as error:
+        log.warning("flushes cannot be worked off: %s", error)
+    if worker.told_to_stop:
+        return True
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)  # the worker's own would tell Redis of it
+    return False
 
 
 def _sweep_for_ever(settings: Settings) -> None:
@@ -176,19 +211,28 @@ def _sweep_for_ever(settings: Settings) -> None:
             time.sleep(SWEEP_EVERY_S)
 
 
+async def _ask_or_flush(settings: Settings, live: Live, bell: Bell, shard: int) -> None:
+    try:
+        await bell.ask(shard)
+    except (QuizcastError, RedisError) as error:
+        log.warning("a flush of shard %d could not be asked for, and is made at once: %s", shard, error)
+        db = Database(settings)
+        await db.open()
+        try:
+            await flush(Rows(live), db, shard, settings.flush_batch_max)
+        finally:
+            await db.close()
+
+
 async def _sweep(settings: Settings) -> None:
     live = Live(settings)
-    rows, bell = Rows(live), Bell(settings, live)
+    bell = Bell(settings, live)
     try:
         while True:
             for shard in range(settings.shards):
                 try:
-                    waiting = await rows.backlog(shard)
-                    QUEUE_DEPTH.labels(shard).set(waiting.rows)
-                    QUEUE_AGE.labels(shard).set(waiting.age_s)
-                    DEAD_DEPTH.labels(shard).set(waiting.dead)
-                    if waiting.rows:
-                        await bell.ask(shard)
+                    if (await bell.look(shard)).rows:
+                        await _ask_or_flush(settings, live, bell, shard)
                 except QuizcastError as error:
                     log.warning("shard %d could not be swept: %s", shard, error.code)
             await asyncio.sleep(SWEEP_EVERY_S)

@@ -6,14 +6,17 @@ told only after the script that took the answer has returned, so what is acknowl
 """
 
 import asyncio
+import contextlib
 import logging
+import math
+import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypedDict, TypeVar, cast
 
-from quizcast.errors import Overloaded, QuizcastError, TooManyJoins, Unavailable
+from quizcast.errors import Overloaded, QuizcastError, TooManyAnswers, TooManyJoins, Unavailable
 from quizcast.live.submissions import AnswerTry, JoinTry, Submissions, Taken, Welcome
 from quizcast.metrics import INTAKE, INTAKE_GROUP, INTAKE_PENDING, INTAKE_SECONDS
 
@@ -22,7 +25,12 @@ Verdict = TypeVar("Verdict")
 # A function and not a future, which costs a turn of the loop for each.
 OnVerdict = Callable[[Verdict | QuizcastError], None]
 
-RETRY_AFTER_S = 1.0
+RETRY_AFTER_S = (1, 2, 3)  # one of them, so that who was refused together does not come back together
+# Of the longest wait, where more comes than can be taken: no burst then, and nobody gains by waiting. A thousand people
+# who answer without a pause wait an eighth of a second each, and are no more than can be taken.
+STANDING_SHARE = 0.25
+JOINS_AT_ONCE = 64  # on their way in; each takes several turns of the loop, and were all to take turns, nobody got in
+PACE_WINDOW_S = 4.0  # over which a participant's answers are counted: a few retries in a row are no hammering
 CALLS_AT_ONCE = 2  # one that Redis works on, and one that is being put together or taken apart here meanwhile
 
 log = logging.getLogger(__name__)
@@ -37,11 +45,15 @@ class Lane(Generic[Try, Verdict]):
         commit: Callable[[Sequence[Try]], Awaitable[Sequence[Verdict | QuizcastError]]],
         *,
         pending_max: int,
+        wait_s: float,
         group_max: int,
     ) -> None:
+        self.full = False  # whether the next is refused, as of the last that came or went
         self._kind = kind
         self._commit = commit
         self._pending_max = pending_max
+        self._wait_s = wait_s
+        self._empty_at = self._full_at = -math.inf  # when last it was so
         self._group_max = group_max
         self._waiting: deque[tuple[float, Try, OnVerdict[Verdict]]] = deque()
         self._calls: set[asyncio.Task[None]] = set()
@@ -51,19 +63,33 @@ class Lane(Generic[Try, Verdict]):
         self._seconds = INTAKE_SECONDS.labels(kind)
 
     def submit(self, one: Try, told: OnVerdict[Verdict]) -> None:
-        """Queue one; `told` gets its verdict or its error. Raises `Overloaded` at once when too many wait."""
-        if len(self._waiting) >= self._pending_max:
+        """Queue one; `told` gets its verdict or its error. Raises `Overloaded` at once where too many wait too long."""
+        now = time.perf_counter()
+        self._look(now)
+        if self.full:
             INTAKE.labels(self._kind, Overloaded.code).inc()
-            raise Overloaded(retry_after_s=RETRY_AFTER_S)
-        self._waiting.append((time.perf_counter(), one, told))
+            raise Overloaded(retry_after_s=random.choice(RETRY_AFTER_S))
+        self._waiting.append((now, one, told))
         if len(self._calls) < CALLS_AT_ONCE:
             call = asyncio.get_running_loop().create_task(self._run(), name=f"intake {self._kind}")
             self._calls.add(call)
+
+    def _look(self, now: float) -> None:
+        """How long the first has been waiting tells what the next would be in for, whatever it is that is slow."""
+        if not self._waiting:
+            self._empty_at, self.full = now, False
+            return
+        burst = now - self._empty_at < self._wait_s < now - self._full_at
+        wait_max_s = self._wait_s if burst else self._wait_s * STANDING_SHARE
+        self.full = len(self._waiting) >= self._pending_max or now - self._waiting[0][0] > wait_max_s
+        if self.full:
+            self._full_at = now
 
     async def _run(self) -> None:
         try:
             while self._waiting:
                 group = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._group_max))]
+                self._look(time.perf_counter())
                 self._pending.set(len(self._waiting))
                 self._size.observe(len(group))
                 await self._settle(group)
@@ -80,7 +106,7 @@ class Lane(Generic[Try, Verdict]):
             verdicts = [error] * len(group)
         except Exception:  # a fault of ours: nobody may be left waiting, and the lane goes on
             log.exception("a group of %d could not be taken", len(group))
-            verdicts = [Unavailable(retry_after_s=RETRY_AFTER_S)] * len(group)
+            verdicts = [Unavailable(retry_after_s=random.choice(RETRY_AFTER_S))] * len(group)
         refused = 0
         for (_, _, told), verdict in zip(group, verdicts, strict=True):
             if isinstance(verdict, QuizcastError):
@@ -104,8 +130,10 @@ class Intake:
         shard_of: Callable[[str], int],
         shards: int,
         pending_max: int,
+        wait_s: float,
         group_max: int,
         joins_per_second: int,
+        answers_per_second: int,
         ring: Callable[[int], None],
         complete: Callable[[str, int], None],
     ) -> None:
@@ -114,24 +142,57 @@ class Intake:
         self._ring = ring
         self._complete = complete
         self._joins = _Bucket(joins_per_second)
+        self._door = asyncio.Semaphore(JOINS_AT_ONCE)
+        self._at_door: deque[float] = deque()  # since when they wait for it, in their order
+        self._door_wait_s = wait_s
+        self._pace = _Pace(round(answers_per_second * PACE_WINDOW_S))
+        bounds: _Bounds = {"pending_max": pending_max, "wait_s": wait_s, "group_max": group_max}
         self._answer_lanes = [
-            Lane[AnswerTry, Taken]("answer", self._answers_of(shard), pending_max=pending_max, group_max=group_max)
-            for shard in range(shards)
+            Lane[AnswerTry, Taken]("answer", self._answers_of(shard), **bounds) for shard in range(shards)
         ]
-        self._join_lanes = [
-            Lane[JoinTry, Welcome]("join", self._joins_of(shard), pending_max=pending_max, group_max=group_max)
-            for shard in range(shards)
-        ]
+        self._join_lanes = [Lane[JoinTry, Welcome]("join", self._joins_of(shard), **bounds) for shard in range(shards)]
 
     def submit(self, one: AnswerTry, told: OnVerdict[Taken]) -> None:
         """Take an answer; `told` gets its verdict, or its refusal, or `RedisUnavailable`. Raises `Overloaded`."""
         self._answer_lanes[self._shard_of(one.game_id)].submit(one, told)
 
-    async def join(self, one: JoinTry) -> Welcome:
-        """Let somebody in. Raises the refusal, `TooManyJoins`, `RedisUnavailable` or `Overloaded`."""
-        if not self._joins.take():
+    def answers_full(self, game_id: str) -> bool:
+        """Whether `submit` would refuse an answer to this game, as far as is known; cheap to ask."""
+        return self._answer_lanes[self._shard_of(game_id)].full
+
+    def admit_answer(self, participant_id: str) -> None:
+        """Count somebody's try to answer. Raises `TooManyAnswers`."""
+        if (wait_s := self._pace.count(participant_id)) is not None:
+            INTAKE.labels("answer", TooManyAnswers.code).inc()
+            raise TooManyAnswers(retry_after_s=wait_s)
+
+    @property
+    def joins_full(self) -> bool:
+        """Whether `admit_join` would refuse somebody."""
+        waited_s = time.monotonic() - self._at_door[0] if self._at_door else 0.0
+        return waited_s > self._door_wait_s or not self._joins.left()
+
+    def admit_join(self) -> None:
+        """Count a wish to join. Raises `TooManyJoins`."""
+        if self.joins_full or not self._joins.take():
             INTAKE.labels("join", TooManyJoins.code).inc()
-            raise TooManyJoins(retry_after_s=RETRY_AFTER_S)
+            raise TooManyJoins(retry_after_s=random.choice(RETRY_AFTER_S))
+
+    @contextlib.asynccontextmanager
+    async def joining(self) -> AsyncIterator[None]:
+        """Somebody who was admitted is on the way in, when it is their turn."""
+        self._at_door.append(time.monotonic())
+        try:
+            await self._door.acquire()
+        finally:
+            self._at_door.popleft()  # who gives up leaves the place of the first; times so close are as good
+        try:
+            yield
+        finally:
+            self._door.release()
+
+    async def join(self, one: JoinTry) -> Welcome:
+        """Let somebody in. Raises the refusal, `RedisUnavailable` or `Overloaded`."""
         return await verdict_of(partial(self._join_lanes[self._shard_of(one.game_id)].submit, one))
 
     def _answers_of(self, shard: int) -> Callable[[Sequence[AnswerTry]], Awaitable[Sequence[Taken | QuizcastError]]]:
@@ -153,6 +214,12 @@ class Intake:
         return commit
 
 
+class _Bounds(TypedDict):
+    pending_max: int
+    wait_s: float
+    group_max: int
+
+
 class _Bucket:
     """So many a second, and one second's worth at once."""
 
@@ -161,14 +228,36 @@ class _Bucket:
         self._left = per_second
         self._at = time.monotonic()
 
-    def take(self) -> bool:
+    def left(self) -> bool:
+        """Whether there is something to take."""
         now = time.monotonic()
         self._left = min(self._per_second, self._left + (now - self._at) * self._per_second)
         self._at = now
-        if self._left < 1:
+        return self._left >= 1
+
+    def take(self) -> bool:
+        """Take one, if there is one."""
+        if not self.left():
             return False
         self._left -= 1
         return True
+
+
+class _Pace:
+    """So many tries of each participant in a window; all windows begin together, and are forgotten together."""
+
+    def __init__(self, tries_max: int) -> None:
+        self._tries_max = tries_max
+        self._tries: dict[str, int] = {}
+        self._until = 0.0
+
+    def count(self, participant_id: str) -> float | None:
+        """Count a try; seconds to wait when it is one too many."""
+        now = time.monotonic()
+        if now >= self._until:
+            self._tries, self._until = {}, now + PACE_WINDOW_S
+        tries = self._tries[participant_id] = self._tries.get(participant_id, 0) + 1
+        return None if tries <= self._tries_max else self._until - now
 
 
 async def verdict_of(submit: Callable[[OnVerdict[Verdict]], None]) -> Verdict:

@@ -34,6 +34,8 @@ PUSH_SECONDS = Histogram(
 FANOUT_SECONDS = Histogram("quizcast_fanout_seconds", "Handing one event to every local stream", buckets=FAST)
 HOLES = Counter("quizcast_log_holes", "Times that pub/sub had missed something and the log was read")
 
+TASKS = Gauge("quizcast_tasks", "asyncio tasks of each web process", multiprocess_mode="liveall")
+
 HTTP_SECONDS = Histogram(
     "quizcast_http_seconds", "Requests, by route and status", ["method", "route", "status"], buckets=FAST
 )
@@ -44,6 +46,7 @@ INTAKE_SECONDS = Histogram(
     buckets=FAST,
 )
 INTAKE = Counter("quizcast_intake", "Answers and joins by outcome", ["kind", "code"])
+WRONG_PINS = Counter("quizcast_wrong_pins", "Joins that were not let in for their PIN", ["code"])
 INTAKE_GROUP = Histogram(
     "quizcast_intake_group_size",
     "Answers and joins that shared a round trip",
@@ -76,6 +79,10 @@ QUEUE_AGE = Gauge(
 DEAD_DEPTH = Gauge(
     "quizcast_dead_letters_waiting", "Refused rows that await a decision", ["shard"], multiprocess_mode="mostrecent"
 )
+SERVER_RESTARTS = Counter("quizcast_server_restarts", "Times that an embedded server had stopped", ["server"])
+DISK_FREE = Gauge("quizcast_disk_free_bytes", "Room on the data directory's disk", multiprocess_mode="mostrecent")
+CLOCK_STEPS = Counter("quizcast_clock_steps", "Steps of Redis's clock that a process noticed")
+CONNECTIONS_REFUSED = Counter("quizcast_connections_refused", "Connections beyond the limit to open files")
 CLOSE_LATE_SECONDS = Histogram("quizcast_close_late_seconds", "Deadline to the `closed` event", buckets=FAST)
 
 

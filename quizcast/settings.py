@@ -5,6 +5,7 @@ A field's docs are in `DOCS`, from which `quizcast doctor` and the table in docs
 holds them together). Names carry their unit. Secrets never show in `repr`.
 """
 
+import math
 import os
 import re
 import types
@@ -69,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_events_max: int = 2_000
 
     intake_pending_max: int = 20_000
+    intake_wait_s: float = 1.0
     intake_group_max: int = 512
     flush_batch_max: int = 5_000
     import_bytes_max: int = 8_388_608
@@ -78,6 +80,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     register_per_hour: int = 60
     login_per_minute: int = 10
     joins_per_second: int = 2_000
+    answers_per_second: int = 5
+    wrong_pins_per_minute: int = 30
+    wrong_pins_per_minute_total: int = 300
 
     def __repr__(self) -> str:
         """Fields and values, with secrets masked and passwords cut out of addresses."""
@@ -135,9 +140,9 @@ def _parse(text: str, hint: Any) -> Any:
 
 def _out_of_range(settings: Settings) -> list[Problem]:
     problems = [
-        Problem(path=PREFIX + name.upper(), message="must be above zero")
+        Problem(path=PREFIX + name.upper(), message="must be a number above zero")
         for name in settings.__struct_fields__
-        if isinstance(value := getattr(settings, name), int | float) and value <= 0
+        if isinstance(value := getattr(settings, name), int | float) and not 0 < value < math.inf
     ]
     if bool(settings.redis_url) != bool(settings.database_url):
         problems.append(
@@ -172,7 +177,10 @@ def masked(name: str, value: Any) -> Any:
 
 def without_password(url: str) -> str:
     """An address with its password starred out: `redis://:***@host/0`."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no address, and who knows what else
+        return "***"
     if not parts.password:
         return url
     userinfo, _, place = parts.netloc.rpartition("@")
@@ -216,6 +224,7 @@ DOCS: dict[str, str] = {
     "drain_s": "over how long a stopping process spreads its clients' return",
     "log_events_max": "kept events per game, for clients that resume",
     "intake_pending_max": "answers and joins that may wait in one process before the next gets a 503",
+    "intake_wait_s": "how long they may wait in a burst before the next gets a 503; a quarter of it where it is none",
     "intake_group_max": "answers and joins that ride in one Redis round trip",
     "flush_batch_max": "rows in one Postgres transaction of the flush",
     "import_bytes_max": "largest quiz file",
@@ -223,5 +232,8 @@ DOCS: dict[str, str] = {
     "media_host_bytes_max": "what one host's images may have together",
     "register_per_hour": "new accounts from one address",
     "login_per_minute": "login attempts for one account; twenty times as many from one address",
-    "joins_per_second": "joins over all games that one process admits",
+    "joins_per_second": "tries to join, over all games, that one process admits; the next gets a 429",
+    "answers_per_second": "tries to answer by one participant that one process admits, counted over 4 s; then a 429",
+    "wrong_pins_per_minute": "wrong PINs from one address before it has to wait, save for games that it is in already",
+    "wrong_pins_per_minute_total": "wrong PINs from everybody before three in ten minutes are the most for one address",
 }

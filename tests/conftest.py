@@ -5,7 +5,9 @@ pytest_plugins = [
     "tests.fix_store",
     "tests.fix_tree",
     "tests.fix_web",
+    "tests.fix_nginx",
     "tests.faults.stage",
     "tests.fix_browser",
     "tests.fix_pages",
+    "tests.faults.world",
 ]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import psycopg
@@ -24,7 +24,6 @@ from tests.fix_tree import environment
 WEB = 2
 START_S = 30.0
 STOP_S = 30.0
-DATABASE = "site"
 KEY = ("site", "k" * 40)  # known, so that tests can sign what the server must refuse for other reasons
 
 
@@ -49,48 +48,50 @@ class Site:
 @pytest.fixture(scope="session")
 def site(services: Services, template_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The processes, with a database and a key prefix of their own."""
-    folder = tmp_path_factory.mktemp("site")
-    with psycopg.connect(services.database_url, autocommit=True) as conn:
-        conn.execute(f"CREATE DATABASE {DATABASE} TEMPLATE {template_database}")
-    settings = Settings(
-        redis_url=services.redis_url,
-        key_prefix="site:",
-        database_url=services.database_url.replace("/quizcast?", f"/{DATABASE}?"),
-        keys=(":".join(KEY),),
-        data_dir=folder,
-        log_format="json",
-        register_per_hour=100_000,
-        login_per_minute=100_000,
-        heartbeat_s=1.0,
-        drain_s=0.2,
-        import_bytes_max=100_000,
-    )
-    (folder / "metrics").mkdir()
-    env = environment() | settings.to_env() | {"PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics")}
-    doors = [_listening()]
-    doors += [_listening(doors[0].getsockname()[1]) for _ in range(WEB - 1)]
+    settings = installed(services, template_database, tmp_path_factory.mktemp("site"))
+    folder = settings.data_dir
+    env = part_environment(settings)
+    doors = [listening()]
+    doors += [listening(doors[0].getsockname()[1]) for _ in range(WEB - 1)]
     logs = [folder / f"{name}.log" for name in (*(f"web{place}" for place in range(WEB)), "worker")]
     running = [
         *(
-            _start(log, env, "web", "--fd", str(door.fileno()), doors=[door])
+            start_part(log, env, "web", "--fd", str(door.fileno()), doors=[door])
             for log, door in zip(logs, doors, strict=False)
         ),
-        _start(logs[-1], env, "worker"),
+        start_part(logs[-1], env, "worker"),
     ]
     started = Site(f"http://127.0.0.1:{doors[0].getsockname()[1]}", settings, logs)
     for door in doors:
         door.close()
     try:
-        _wait_ready(started)
+        wait_ready(started)
         yield started
     finally:
-        for process in running:
-            process.send_signal(signal.SIGTERM)
-        for process in running:
-            try:
-                process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        stop_parts(running)
+
+
+def installed(services: Services, template_database: str, folder: Path) -> Settings:
+    """Settings for an installation on the session's servers: its folder's name is that of its database and its keys."""
+    name = "".join(filter(str.isalpha, folder.name))
+    with psycopg.connect(services.database_url, autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}")
+    return Settings(
+        redis_url=services.redis_url,
+        key_prefix=f"{name}:",
+        database_url=services.database_url.replace("/quizcast?", f"/{name}?"),
+        keys=(":".join(KEY),),
+        data_dir=folder,
+        log_format="json",
+        register_per_hour=100_000,
+        login_per_minute=100_000,
+        answers_per_second=100_000,
+        heartbeat_s=1.0,
+        drain_s=0.2,
+        import_bytes_max=100_000,
+        wrong_pins_per_minute=100_000,
+        wrong_pins_per_minute_total=100_000,
+    )
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ async def api(site: Site) -> AsyncIterator[Api]:
         yield client
 
 
-def _listening(port: int = 0) -> socket.socket:
+def listening(port: int = 0) -> socket.socket:
     door = socket.socket()
     door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     door.bind(("127.0.0.1", port))
@@ -108,10 +109,18 @@ def _listening(port: int = 0) -> socket.socket:
     return door
 
 
-def _start(
+def part_environment(settings: Settings) -> dict[str, str]:
+    """The environment of the parts of one installation, which share a folder for their metrics."""
+    folder = settings.data_dir / "metrics"
+    folder.mkdir(exist_ok=True)
+    return environment() | settings.to_env() | {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
+
+
+def start_part(
     log: Path, env: dict[str, str], *words: str, doors: list[socket.socket] | None = None
 ) -> subprocess.Popen[bytes]:
-    with log.open("wb") as out:
+    """One process of quizcast (`web …`, `worker`), which adds what it says to the log and dies with this process."""
+    with log.open("ab") as out:
         return subprocess.Popen(
             [sys.executable, "-m", "quizcast", *words, "--parent", str(os.getpid())],
             env=env,
@@ -122,7 +131,20 @@ def _start(
         )
 
 
-def _wait_ready(site: Site) -> None:
+def stop_parts(running: Sequence[subprocess.Popen[bytes]]) -> None:
+    """SIGTERM to all of them, and wait until they are gone."""
+    for process in running:
+        process.send_signal(signal.SIGTERM)
+    for process in running:
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_ready(site: Site) -> None:
+    """Wait until the web processes say that they are ready; fail when they do not."""
     deadline = time.monotonic() + START_S
     while True:
         try:

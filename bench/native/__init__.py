@@ -29,10 +29,20 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     max_us: int
 
 
+class Spread(msgspec.Struct, frozen=True, kw_only=True):
+    """Delays in microseconds."""
+
+    p50_us: int
+    p99_us: int
+    max_us: int
+
+
 class Replied(msgspec.Struct, frozen=True, kw_only=True):
-    """What the loader saw: replies with 2xx, with another status, broken lines; delays of the first in microseconds."""
+    """What the loader saw: requests sent, replies with 2xx, with another status, broken lines; delays of the first in
+    microseconds, and of the second in `refusal`."""
 
     connections: int
+    sent: int
     ok: int
     refused: int
     broken: int
@@ -41,14 +51,7 @@ class Replied(msgspec.Struct, frozen=True, kw_only=True):
     p50_us: int
     p99_us: int
     max_us: int
-
-
-class Spread(msgspec.Struct, frozen=True, kw_only=True):
-    """Delays in microseconds."""
-
-    p50_us: int
-    p99_us: int
-    max_us: int
+    refusal: Spread
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,11 +153,11 @@ class Crowd(Program):
         return msgspec.json.decode(self.last_line(), type=Played)
 
 
-def load(port: int, requests: Iterable[bytes], connections: int, seconds: float) -> Replied:
-    """Run `loader.c` to its end."""
+def load(port: int, requests: Iterable[bytes], connections: int, seconds: float, rate: float | None = None) -> Replied:
+    """Run `loader.c` to its end: as fast as the connections allow, or at so many requests a second."""
     file = _written(requests)
     try:
-        words = [program("loader"), str(port), file, str(connections), str(seconds)]
+        words = [program("loader"), str(port), file, str(connections), str(seconds), *([str(rate)] if rate else [])]
         done = subprocess.run(words, stdout=subprocess.PIPE, check=True, timeout=seconds + 60)
     finally:
         os.unlink(file)

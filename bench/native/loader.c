@@ -1,15 +1,17 @@
-/* Posts requests over connections that stay open, each waiting for its reply before it sends the next.
+/* Posts requests over connections that stay open, each waiting for its reply before it takes the next.
 
-   loader PORT REQUESTS CONNECTIONS SECONDS
+   loader PORT REQUESTS CONNECTIONS SECONDS [RATE]
 
-   The requests (common.h) are dealt to whichever connection is free, until they or the seconds have run out. Each
-   connection has had a reply to `GET /livez`, whatever it was, before the first of them: the kernel takes connections
-   that the server has not accepted yet, and servers on libuv accept one per turn of their loop. Prints one line of
-   JSON. */
+   The requests (common.h) are dealt to whichever connection is free, until they or the seconds have run out: as fast as
+   the connections allow, or so many a second by the clock, whether or not those before have been answered. Then a delay
+   counts from the moment at which the request was due, also when no connection was free. A connection on which an event
+   stream opens is held. Each has had a reply to `GET /livez`, whatever it was, before the first request: the kernel
+   takes connections that the server has not accepted yet, and servers on libuv accept one per turn of their loop.
+   Prints one line of JSON. */
 #include "common.h"
 
 enum { REPLY_MAX = 16384, LAST_WAIT_US = 10000000 };
-enum { DIALLING, GREETING, FREE, BUSY };
+enum { DIALLING, GREETING, FREE, BUSY, HELD };
 
 static const char GREET[] = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -22,10 +24,13 @@ typedef struct {
 
 static request *requests;
 static size_t count, next_request, under_way, ok, refused, broken;
-static int poller, port, greeted;
-static uint64_t until, last_reply; /* `until` is 0 while connections are being opened */
+static int poller, port, greeted, connections;
+static double rate; /* 0: as fast as the connections allow */
+static uint64_t start, until, last_reply;
 static line *lines;
-static uint32_t *samples;
+static int *free_lines; /* a ring: who has been free for longest is next */
+static size_t freed, taken;
+static uint32_t *samples, *refusals;
 
 static void dial(int which) {
     lines[which].fd = connect_to(port);
@@ -41,23 +46,43 @@ static void push(line *one, int which) {
     if (one->sent < what.length) watch(poller, EPOLL_CTL_MOD, one->fd, EPOLLIN | EPOLLOUT, (uint64_t)which);
 }
 
-static void begin(line *one, int which) {
-    one->state = FREE;
-    if (next_request == count || now_us() >= until) return;
-    one->sending = next_request++;
-    one->sent = one->got = 0;
-    one->began = now_us();
-    one->state = BUSY;
-    under_way++;
-    push(one, which);
+static void set_free(int which) {
+    lines[which].state = FREE;
+    lines[which].got = 0;
+    free_lines[freed++ % (size_t)connections] = which;
+}
+
+static uint64_t due(size_t which) { return rate > 0 ? start + (uint64_t)((double)which / rate * 1e6) : start; }
+
+/* Give the free connections what is due. */
+static void deal(void) {
+    for (uint64_t now = now_us(); taken < freed && next_request < count && due(next_request) <= now; taken++) {
+        if (now >= until) return;
+        int which = free_lines[taken % (size_t)connections];
+        line *one = &lines[which];
+        one->began = rate > 0 ? due(next_request) : now;
+        one->sending = next_request++;
+        one->sent = 0;
+        one->state = BUSY;
+        under_way++;
+        push(one, which);
+    }
 }
 
 static void settle(line *one, int status) {
     under_way--;
     last_reply = now_us();
-    if (status >= 200 && status < 300) samples[ok++] = (uint32_t)(last_reply - one->began);
-    else if (status) refused++;
+    uint32_t delay = (uint32_t)(last_reply - one->began);
+    if (status >= 200 && status < 300) samples[ok++] = delay;
+    else if (status) refusals[refused++] = delay;
     else broken++;
+}
+
+/* Whether a reply has begun that is an event stream. */
+static int streaming(line *one) {
+    if (requests[one->sending].bytes[0] != 'G') return 0;
+    one->reply[one->got] = 0;
+    return strstr(one->reply, "\r\n\r\n") && strstr(one->reply, "text/event-stream");
 }
 
 static void receive(line *one, int which) {
@@ -69,13 +94,19 @@ static void receive(line *one, int which) {
         dial(which);
         return;
     }
+    if (one->state == HELD) return;
     one->got += (size_t)got;
+    if (one->state == BUSY && streaming(one)) {
+        settle(one, 200);
+        one->state = HELD;
+        one->got = 0;
+        return;
+    }
     int status = status_of(one->reply, one->got);
     if (!status) return;
     if (one->state == BUSY) settle(one, status);
     else greeted++;
-    if (until) begin(one, which);
-    else one->state = FREE;
+    set_free(which);
 }
 
 static void turn(int timeout_ms) {
@@ -99,25 +130,37 @@ static void turn(int timeout_ms) {
 }
 
 int main(int words, char **word) {
-    if (words != 5) return fprintf(stderr, "usage: loader PORT REQUESTS CONNECTIONS SECONDS\n"), 2;
+    if (words != 5 && words != 6) return fprintf(stderr, "usage: loader PORT REQUESTS CONNECTIONS SECONDS [RATE]\n"), 2;
     port = atoi(word[1]);
     requests = read_requests(word[2], &count);
-    int connections = atoi(word[3]);
+    connections = atoi(word[3]);
+    rate = words == 6 ? atof(word[5]) : 0;
     lines = calloc((size_t)connections, sizeof *lines);
+    free_lines = malloc((size_t)connections * sizeof *free_lines);
     samples = malloc(count * sizeof *samples);
+    refusals = malloc(count * sizeof *refusals);
     poller = epoll_create1(0);
-    if (!lines || !samples || poller < 0) die("setup");
+    if (!lines || !free_lines || !samples || !refusals || poller < 0) die("setup");
     for (int which = 0; which < connections; which++) dial(which);
     while (greeted < connections) turn(-1);
-    uint64_t began = now_us();
+    start = now_us();
     double cpu_before = cpu_s();
-    until = began + (uint64_t)(atof(word[4]) * 1e6);
-    for (int which = 0; which < connections; which++) begin(&lines[which], which);
-    while (under_way && now_us() < until + LAST_WAIT_US) turn(100);
-    double took = (double)((last_reply ? last_reply : now_us()) - began) / 1e6;
-    printf("{\"connections\":%d,\"ok\":%zu,\"refused\":%zu,\"broken\":%zu,\"seconds\":%.6f,\"cpu_s\":%.6f,", connections,
-        ok, refused, broken + under_way, took, cpu_s() - cpu_before);
+    until = start + (uint64_t)(atof(word[4]) * 1e6);
+    for (;;) {
+        deal();
+        uint64_t now = now_us();
+        int more = next_request < count && now < until;
+        if (!under_way && !more) break;
+        if (now >= until + LAST_WAIT_US) break;
+        turn(rate > 0 && more ? 1 : 100);
+    }
+    double took = (double)((last_reply ? last_reply : now_us()) - start) / 1e6;
+    printf("{\"connections\":%d,\"sent\":%zu,\"ok\":%zu,\"refused\":%zu,\"broken\":%zu,", connections, next_request, ok,
+        refused, broken + under_way);
+    printf("\"seconds\":%.6f,\"cpu_s\":%.6f,", took, cpu_s() - cpu_before);
     print_percentiles(samples, ok);
-    printf("}\n");
+    printf(",\"refusal\":{");
+    print_percentiles(refusals, refused);
+    printf("}}\n");
     return 0;
 }

@@ -289,14 +289,13 @@ def _not_over(game: Game) -> None:
 def shuffle(count: int, chance: float) -> Shuffle:
     """One of the orders of `count` things, evenly by `chance` in [0, 1).
 
-    Never the right one, except of two things, where that would tell the answer.
+    The right one too: were it never shown, what is shown would tell that it is wrong.
     """
     places = list(range(count))
     total = 1
     for size in range(2, count + 1):
         total *= size
-    first = 1 if count > 2 else 0  # the 0th order is the right one
-    number = first + int(chance * (total - first))
+    number = int(chance * total)
     picked = []
     for size in range(count, 0, -1):
         total //= size

@@ -7,6 +7,7 @@ Shapes and limits are in the types; what types cannot say is in `problems`.
 """
 
 import math
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +24,8 @@ TEXT_MAX = 200  # characters of an answer that is written
 WORD_MAX = 60
 PLAIN = ".15g"  # numbers as people write them; all the digits that a float surely keeps
 JOINERS = "\u200c\u200d"  # invisible, but Persian words and family emoji need them
+# A web address or a path of this server's, of which a page can make an attribute without a thought. `//x` is neither.
+_MEDIA = re.compile(r"""(https?://[^/\s"'<>\\`]+|/(?![/\\]))[^\s"<>\\`]*""")
 
 Prompt: TypeAlias = Annotated[str, Meta(min_length=1, max_length=1000)]
 Label: TypeAlias = Annotated[str, Meta(min_length=1, max_length=300)]
@@ -133,7 +136,7 @@ def problems(content: QuizContent) -> list[Problem]:
         found.extend(_written_problems(f"{path}.prompt", question.prompt))
         found.extend(_text_problems(f"{path}.explanation", question.explanation))
         found.extend(_text_problems(f"{path}.media_url", question.media_url))
-        if question.media_url and not question.media_url.startswith(("https://", "http://", "/")):
+        if question.media_url and not _MEDIA.fullmatch(question.media_url):
             found.append(Problem(path=f"{path}.media_url", message="must be an http(s) address or a path"))
         found.extend(_question_problems(path, question))
     return found

@@ -43,16 +43,16 @@ class Services:
         self._servers = servers
 
     @classmethod
-    def start(cls, settings: Settings, *, durable: bool = True) -> Self:
-        """Start both on `settings.data_dir` and wait until they are ready.
+    def start(cls, settings: Settings, *, durable: bool = True, data: DataDir | None = None) -> Self:
+        """Start both on `settings.data_dir` and wait until they are ready; `data` is that, when it is locked already.
 
         `durable=False` does without syncing to disk: for tests. Raises `ServiceMissing`, `ServiceFailed`,
         `DataDirInUse`; then nothing is left running.
         """
-        redis, programs = find_redis(settings.redis_bin), find_postgres(settings.pg_bin)
-        services = cls(DataDir(settings.data_dir), {})
+        services = cls(data or DataDir(settings.data_dir), {})
         data, servers = services._data, services._servers
         try:
+            redis, programs = find_redis(settings.redis_bin), find_postgres(settings.pg_bin)
             identity = identity_for(data, programs)
             appendfsync = {} if durable else {"appendfsync": "no"}
             fsync = {} if durable else {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}

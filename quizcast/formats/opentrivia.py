@@ -36,6 +36,7 @@ _PART = " {part}/{parts}"
 _TAIL = f"[\x80-\x9f{re.escape(windows_text(bytes(range(0x80, 0xC0))))}]"
 _TWICE = re.compile(f"[ÂÃ]{_TAIL}|â[€\x80]{_TAIL}")
 _LOST_QUOTE = re.compile("â[€\x80]\\?")
+_NOT_UTF8 = re.compile("[\udc80-\udcff]+")
 _LOST_LETTER = re.compile(r"[ÂÃÄÅÎÏÐÑ]\?(?=\w)")
 
 
@@ -98,14 +99,8 @@ def decoded(data: bytes) -> Iterator[tuple[str, bool]]:
 
 def _partly_windows(line: bytes) -> str:
     """Good UTF-8 stays, the bytes between are cp1252."""
-    text = ""
-    while line:
-        try:
-            return text + line.decode()
-        except UnicodeDecodeError as error:
-            text += line[: error.start].decode() + windows_text(line[error.start : error.end])
-            line = line[error.end :]
-    return text
+    text = line.decode("utf-8", "surrogateescape")  # all at once: a line may be megabytes of such bytes
+    return _NOT_UTF8.sub(lambda found: windows_text(found[0].encode("utf-8", "surrogateescape")), text)
 
 
 def _once(match: re.Match[str]) -> str:

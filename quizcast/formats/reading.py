@@ -68,7 +68,7 @@ def any_text(data: bytes) -> str:
 
 def title_from(name: str) -> str:
     """A title from a file name: `for-kids.txt` → `For kids`."""
-    stem = re.sub(r"[\x00-\x1f_-]+", " ", PurePath(name.replace("\\", "/")).stem).strip()
+    stem = re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff_-]+", " ", PurePath(name.replace("\\", "/")).stem).strip()
     return (stem[:1].upper() + stem[1:])[:TITLE_MAX].rstrip() or "Imported quiz"
 
 

@@ -38,7 +38,7 @@ from quizcast.wire.events import (
     with_retry,
 )
 
-__all__ = ["Arrival", "Closed", "EventLog", "Hub", "Stream", "Viewer", "Views", "jittered"]
+__all__ = ["FULL_RETRY_S", "Arrival", "Closed", "EventLog", "Hub", "Stream", "Viewer", "Views", "jittered"]
 
 SLICE = 1000  # results read and encoded between two turns of the event loop, so that answers get in meanwhile
 FILL_TRIES = 3
@@ -51,7 +51,10 @@ AHEAD_PER_S = 20_000  # streams a second that `closed` is given time for to get 
 AHEAD_FROM = 100  # streams; for fewer it takes no time
 FILL_AGAIN_S = 0.5
 LOOK_EVERY_S = 2.0  # how the streams are; a host looks at it with two eyes, and 10,000 streams take 1 ms
-FULL_RETRY_S = 5.0
+FULL_RETRY_S = (3, 4, 5, 6, 7)  # one of them: the header tells whole seconds, and all must not come back at once
+# Streams that are brought up to date at the same moment: when thousands come back at once, the others wait here, and
+# not in the queue for Redis's connections, where every answer and command would have to wait behind them.
+CATCHING_UP_MAX = 16
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +109,7 @@ class Hub:
         self._channels: dict[str, Channel] = {}
         self._open = 0
         self._arriving = 0
+        self._door = asyncio.Semaphore(CATCHING_UP_MAX)
         self._draining = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
@@ -117,9 +121,9 @@ class Hub:
         if self._draining:
             STREAMS_REFUSED.labels("draining").inc()
             raise Draining(retry_after_s=1)
-        if self.open_streams >= self._max_streams:
+        if self.full:
             STREAMS_REFUSED.labels("full").inc()
-            raise StreamsFull(retry_after_s=jittered(FULL_RETRY_S))
+            raise StreamsFull(retry_after_s=random.choice(FULL_RETRY_S))
 
     async def arrive(self, game_id: str, viewer: Viewer, resume: Position | None) -> Arrival:
         """Find out what a viewer has to be told first; `go_live` then tells it.
@@ -131,9 +135,10 @@ class Hub:
         self._arriving += 1
         try:
             channel = await self._channel(game_id)
-            self._linger(channel)
-            kicks = len(channel.kicks)
-            frames, at = await self._catch_up(channel, viewer, resume)
+            async with self._door:
+                self._linger(channel)
+                kicks = len(channel.kicks)
+                frames, at = await self._catch_up(channel, viewer, resume)
         finally:
             self._arriving -= 1
         if channel.over and (resume is None or resume == channel.head):
@@ -209,6 +214,11 @@ class Hub:
     def draining(self) -> bool:
         """Whether this process is sending its streams elsewhere."""
         return self._draining
+
+    @property
+    def full(self) -> bool:
+        """Whether this process has as many streams as it may have."""
+        return self.open_streams >= self._max_streams
 
     @property
     def open_streams(self) -> int:

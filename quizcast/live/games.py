@@ -23,6 +23,9 @@ from quizcast.wire.rows import RemovedRow, Row, encode_row
 PIN_TRIES = 50
 PIN_AFTER_END_S = 600  # so that who comes late reads "over" and not "unknown"
 TAKEOVER_MS = 1500  # scoring 10,000 answers takes a tenth of that; longer, and the one who sealed has died
+AHEAD_MAX_MS = (
+    11_000  # no lead is longer: a question that opens later than that was asked before the clock was set back
+)
 QUIZZES_KEPT = 500  # games that one process plays at once; more only costs a read each
 SLOW_FRESH_S = 10  # told every 2 s while it holds
 REACH_FRESH_S = 600  # a process that is gone must not slow the game down for long
@@ -96,7 +99,8 @@ class Games:
         keys = self._keys
         whole = [keys.quiz, keys.people, keys.names, keys.bans]
         async with self._live.client.pipeline(transaction=False) as pipe:
-            pipe.expire(keys.pin(game.pin), PIN_AFTER_END_S if game.phase is Phase.FINISHED else self._ttl)
+            pin_s = min(PIN_AFTER_END_S, self._ttl) if game.phase is Phase.FINISHED else self._ttl
+            pipe.expire(keys.pin(game.pin), pin_s)
             for key in [build(game.id) for build in whole]:
                 pipe.expire(key, self._ttl)
             for question in game.played:
@@ -227,7 +231,7 @@ class Games:
                 keys.waiting(game_id),
                 keys.done(game_id),
             ],
-            [game_id, question, reason.value, TAKEOVER_MS],
+            [game_id, question, reason.value, TAKEOVER_MS, AHEAD_MAX_MS],
         )
         return CloseReason(sealed.decode()) if sealed else None
 
@@ -308,16 +312,30 @@ class Games:
         return _person(raw) if raw else None
 
     async def due(self, within_s: float) -> list[tuple[str, float]]:
-        """Games whose question has to be closed within so many seconds, each with how many (negative: overdue)."""
-        until = self._live.now() + within_s * 1000  # a clock that is wrong was set right by the reading before
+        """Games whose question has to be closed within so many seconds, each with how many (negative: overdue).
+
+        When Redis's clock was set back, all of them: their openings may lie in its future now.
+        """
+        found, now = await self._due(self._live.now() + within_s * 1000)  # `now` was set right by the reading before
+        if self._live.set_clock(now) < 0:
+            found, _ = await self._due("+inf")
+            return [(game_id, 0.0) for game_id, _ in found]
+        return [(game_id, (at - now) / 1000) for game_id, at in found]
+
+    async def _due(self, until: float | str) -> tuple[list[tuple[str, float]], float]:
+        """Games with their deadlines up to `until`, and what time it is."""
         async with self._live.client.pipeline(transaction=False) as pipe:
             pipe.time()
             for shard in range(self._keys.shards):
                 pipe.zrangebyscore(self._keys.due(shard), "-inf", until, withscores=True)
             (seconds, micros), *shards = await self._live.do("due", pipe.execute())
-        now = seconds * 1000 + micros / 1000
-        self._live.set_clock(now)
-        return [(game_id.decode(), (at - now) / 1000) for shard in shards for game_id, at in shard]
+        found = [(game_id.decode(), at) for shard in shards for game_id, at in shard]
+        return found, seconds * 1000 + micros / 1000
+
+    @property
+    def clock_steps(self) -> int:
+        """How many steps Redis's clock has made, as far as `due` has noticed."""
+        return self._live.clock_steps
 
     async def tell_reach(self, game_id: str, process: str, reach_ms: int) -> None:
         """Note how long an event took from its stamp to the last of a process's streams."""

@@ -19,8 +19,13 @@ from quizcast.live.redis import Live, new_client
 from quizcast.wire.events import Gap, History, Message, Position, parse_message, parse_position
 
 PING_EVERY_S = 0.25
-SILENCE_MAX_S = 0.75  # a line that answers no ping for so long is dead, however open it looks
+LOOK_S = PING_EVERY_S / 2
+# So many looks in a row, 0.6 s, and two pings unanswered: the line is dead, however open it looks. Looks are counted
+# and not seconds: when this process itself stood still for a while, the answers lie there.
+QUIET_LOOKS_MAX = 5
 RECONNECT_S = 0.1
+FIRST_ANSWER_S = 1.5  # of a new line, which may lead to a server that is slow
+SEND_MAX_S = 0.75  # for a few bytes to be taken by the kernel
 SUBSCRIBE_TIMEOUT_S = 3.0
 
 log = logging.getLogger(__name__)
@@ -37,7 +42,6 @@ class RedisLog:
         self._pubsub: PubSub | None = None
         self._listening: dict[bytes, str] = {}  # channel → game
         self._confirmed: dict[bytes, asyncio.Future[None]] = {}
-        self._heard_at = 0.0
         self._tasks: list[asyncio.Task[None]] = []
         self._on_message: Callable[[str, Message], None] = lambda _game_id, _message: None
         self._on_restored: Callable[[], None] = lambda: None
@@ -129,16 +133,15 @@ class RedisLog:
         loop = asyncio.get_running_loop()
         pubsub = self._client.pubsub()
         try:
-            async with asyncio.timeout(SILENCE_MAX_S):
+            async with asyncio.timeout(FIRST_ANSWER_S):
                 await pubsub.connect()  # type: ignore[no-untyped-call]
         finally:
             self._pubsub = pubsub  # before subscribing: a `listen` meanwhile subscribes for itself
-        self._heard_at = loop.time()
         for channel in self._listening:
             if self._confirmed[channel].done():
                 self._confirmed[channel] = loop.create_future()
         if self._listening:
-            async with asyncio.timeout(SILENCE_MAX_S):
+            async with asyncio.timeout(SEND_MAX_S):
                 await pubsub.ssubscribe(*self._listening)
 
     async def _deliver(self) -> None:
@@ -148,17 +151,19 @@ class RedisLog:
         if pubsub is None:
             return
         pinged_at = 0.0
+        quiet, quiet_max = 0, int(FIRST_ANSWER_S / LOOK_S)  # after that the answers come one by one, as the pings went
         while True:
             if loop.time() - pinged_at >= PING_EVERY_S:
-                async with asyncio.timeout(SILENCE_MAX_S):
+                async with asyncio.timeout(SEND_MAX_S):
                     await pubsub.ping()
                 pinged_at = loop.time()
-            raw = await pubsub.get_message(timeout=PING_EVERY_S / 2)
+            raw = await pubsub.get_message(timeout=LOOK_S)
             if raw is None:
-                if loop.time() - self._heard_at > SILENCE_MAX_S:
+                quiet += 1
+                if quiet >= quiet_max:
                     raise TimeoutError
                 continue
-            self._heard_at = loop.time()
+            quiet, quiet_max = 0, QUIET_LOOKS_MAX
             self._dispatch(raw)
             if restored and all(future.done() for future in self._confirmed.values()):
                 restored = False

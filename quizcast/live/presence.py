@@ -44,6 +44,7 @@ class Presence:
         self._came: defaultdict[str, set[str]] = defaultdict(set)
         self._left: defaultdict[str, set[str]] = defaultdict(set)
         self._seen: set[str] = set()
+        self._confirm_now = False
         self._again: list[tuple[float, str]] = []  # a heap: when (monotonic) to report which game once more
 
     def has(self, game_id: str) -> bool:
@@ -72,15 +73,19 @@ class Presence:
         self._came[game_id].add(participant_id)
         self._seen.add(game_id)
 
+    def confirm(self) -> None:
+        """Confirm everybody with the next report: by Redis's clock, which was set, they are here no longer."""
+        self._confirm_now = True
+
     async def run(self) -> None:
         """Report until cancelled. While Redis is away nothing is lost: the next round confirms everybody."""
         loop = asyncio.get_running_loop()
         confirmed_at = loop.time()
         while True:
             await asyncio.sleep(REPORT_EVERY_S)
-            everybody = loop.time() - confirmed_at >= CONFIRM_EVERY_S
+            everybody = self._confirm_now or loop.time() - confirmed_at >= CONFIRM_EVERY_S
             if everybody:
-                confirmed_at = loop.time()
+                confirmed_at, self._confirm_now = loop.time(), False
             try:
                 await self.report(everybody=everybody)
             except RedisUnavailable:

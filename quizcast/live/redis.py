@@ -20,12 +20,15 @@ from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from quizcast.errors import RedisUnavailable
-from quizcast.metrics import REDIS_ERRORS, REDIS_SECONDS
+from quizcast.metrics import CLOCK_STEPS, REDIS_ERRORS, REDIS_SECONDS
 from quizcast.settings import Settings
 
 PROTOCOL = 2
 RETRY_AFTER_S = 1.0
-SCRIPTS = ("advance", "answers", "joins", "look", "presence", "put_aside", "put_back", "remove", "seal")
+CHECK_LIFE_S = 60
+CLOCK_STEP_MS = 10_000.0  # more than a reading can be late: that is what a clock was set by
+SCRIPTS = ("advance", "answers", "joins", "look", "pin", "presence", "put_aside", "put_back", "remove", "seal")
+PRELUDE = "whole"  # what stands ahead of each of them
 
 T = TypeVar("T")
 
@@ -42,6 +45,10 @@ class Keys:
     def shard_of(self, game_id: str) -> int:
         """The shard a game lives on, for good: from 0 up to the number of shards."""
         return zlib.crc32(game_id.encode()) % self.shards
+
+    def check(self) -> str:
+        """String: written to see whether the server takes writes."""
+        return f"{self.prefix}check"
 
     def pin(self, pin: str) -> str:
         """String: the id of the game that has this PIN now. Lives as long as the game takes joins."""
@@ -136,7 +143,10 @@ class Live:
         self.client = new_client(settings)
         self._sources = {name: _source(name) for name in SCRIPTS}
         self._hashes: dict[str, str] = {}
-        self._skew_ms = 0.0
+        # Reckoned from this machine's uptime, so that a step of its clock changes nothing.
+        self._ahead_ms = time.time() * 1000 - _uptime_ms()
+        self._clock_known = False
+        self.clock_steps = 0  # of the server's clock, that were noticed
 
     async def script(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run a script by name. Raises `RedisUnavailable`; the scripts are safe to run again after that."""
@@ -177,20 +187,28 @@ class Live:
 
     def now(self) -> int:
         """The server's clock, that is Redis's, in ms since the epoch; as of the last `set_clock`."""
-        return int(time.time() * 1000 + self._skew_ms)
+        return int(_uptime_ms() + self._ahead_ms)
 
-    def set_clock(self, server_now_ms: float) -> None:
-        """Learn from a fresh reading of Redis's clock by how much this machine's differs."""
-        self._skew_ms = server_now_ms - time.time() * 1000
+    def set_clock(self, server_now_ms: float) -> float:
+        """Take over a fresh reading of Redis's clock; the step, in ms, that it has made since the last: mostly 0."""
+        before, self._ahead_ms = self._ahead_ms, server_now_ms - _uptime_ms()
+        step_ms = self._ahead_ms - before if self._clock_known else 0.0
+        self._clock_known = True
+        if abs(step_ms) <= CLOCK_STEP_MS:
+            return 0.0
+        self.clock_steps += 1
+        CLOCK_STEPS.inc()
+        log.warning("the clock of Redis has made a step of %+.1f s", step_ms / 1000)
+        return step_ms
 
     async def clock(self) -> int:
         """Redis's clock, in ms since the epoch. Raises `RedisUnavailable`."""
         seconds, micros = await self.do("time", self.client.time())
         return int(seconds * 1000 + micros // 1000)
 
-    async def ping(self) -> None:
-        """Raises `RedisUnavailable` unless the server answers."""
-        await self.do("ping", self.client.ping())
+    async def check(self) -> None:
+        """Raises `RedisUnavailable` unless the server takes writes: one that is full still answers a ping."""
+        await self.do("check", self.client.set(self.keys.check(), "1", ex=CHECK_LIFE_S))
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -231,5 +249,10 @@ def new_client(settings: Settings, *, retries: int = 1) -> aioredis.Redis:
     return aioredis.Redis.from_pool(pool)
 
 
+def _uptime_ms() -> float:
+    return time.monotonic() * 1000
+
+
 def _source(name: str) -> str:
-    return resources.files("quizcast.live").joinpath("lua", f"{name}.lua").read_text("utf-8")
+    folder = resources.files("quizcast.live").joinpath("lua")
+    return "".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in (PRELUDE, name))

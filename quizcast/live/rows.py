@@ -130,8 +130,8 @@ class Rows:
         return bool(await self._live.do("ring", rung))
 
     async def renew_ring(self, shard: int, life_ms: int) -> None:
-        """A flush is at work: nobody has to ask for one."""
-        await self._live.do("ring", self._live.client.set(self._keys.rung(shard), "1", px=life_ms))
+        """A flush is at work: nobody has to ask for one. No write that a full Redis refuses."""
+        await self._live.do("ring", self._live.client.pexpire(self._keys.rung(shard), life_ms))
 
     async def answer_ring(self, shard: int) -> None:
         """A flush ends: what arrives from now on asks for another."""

@@ -11,6 +11,7 @@ import msgspec
 
 from quizcast.errors import (
     AlreadyAnswered,
+    AnswerInvalid,
     Banned,
     GameFull,
     GameLocked,
@@ -33,6 +34,7 @@ _ANSWER_REFUSALS: dict[int, type[QuizcastError]] = {
     4: QuestionClosed,
     5: NotInGame,
     6: GameUnknown,
+    7: AnswerInvalid,
 }
 _JOIN_REFUSALS: dict[int, type[QuizcastError]] = {
     2: NicknameTaken,
@@ -45,12 +47,13 @@ _JOIN_REFUSALS: dict[int, type[QuizcastError]] = {
 
 
 class AnswerTry(msgspec.Struct, frozen=True):
-    """An answer that fits its question; `answer` is its canonical JSON."""
+    """An answer; `answer` is its canonical JSON, or empty for one that does not fit its question: `unfit` says why."""
 
     game_id: str
     question: int
     participant_id: str
     answer: bytes
+    unfit: AnswerInvalid | None = None
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -117,7 +120,10 @@ class Submissions:
             for place in places:
                 code, at = next(codes), next(codes)
                 refusal = _ANSWER_REFUSALS.get(code)
-                verdicts[place] = refusal() if refusal else Taken(int(at), code == 1)
+                if refusal is None:
+                    verdicts[place] = Taken(int(at), code == 1)
+                else:
+                    verdicts[place] = (refusal is AnswerInvalid and tries[place].unfit) or refusal()
         return verdicts, complete
 
     async def take_joins(self, shard: int, tries: Sequence[JoinTry]) -> list[Welcome | QuizcastError]:

@@ -5,6 +5,7 @@ counting when it is attacked is none.
 """
 
 import hashlib
+import ipaddress
 import time
 from typing import cast
 
@@ -17,6 +18,7 @@ from quizcast.live.redis import guarded, new_client
 from quizcast.settings import Settings
 
 ADDRESS_SHARE = 20  # a school is one address
+IPV6_BITS = 56  # what a provider gives a household, who may then choose among the addresses
 
 
 class Throttle:
@@ -39,23 +41,41 @@ class Throttle:
 
     async def register(self, address: str) -> None:
         """Count a registration from an address. Raises `TooMany`, `RedisUnavailable`."""
-        await self._hit(self._register, "register", address)
+        await self._hit(self._register, "register", neighbourhood(address))
 
     async def login(self, account: str, address: str) -> None:
         """Count a login to an account (an e-mail address, in whatever case) from an address.
 
         Raises `TooMany`, `RedisUnavailable`.
         """
-        await self._hit(self._login_address, "login-from", address)
+        await self._hit(self._login_address, "login-from", neighbourhood(address))
         await self._hit(self._login, "login", account.strip().lower())
 
     async def _hit(self, limit: RateLimitItem, what: str, who: str) -> None:
-        hidden = hashlib.blake2s(who.encode(errors="replace"), digest_size=16).hexdigest()
-        if await guarded("throttle", self._limiter.hit(limit, what, hidden), self._timeout_s):
+        key = hidden(who)
+        if await guarded("throttle", self._limiter.hit(limit, what, key), self._timeout_s):
             return
-        window = await guarded("throttle", self._limiter.get_window_stats(limit, what, hidden), self._timeout_s)
+        window = await guarded("throttle", self._limiter.get_window_stats(limit, what, key), self._timeout_s)
         raise TooMany(retry_after_s=max(1.0, window.reset_time - time.time()))
 
     async def close(self) -> None:
         """Give the connections back."""
         await self._client.aclose()
+
+
+def hidden(text: str) -> str:
+    """What stands for an address or an account in a key."""
+    return hashlib.blake2s(text.encode(errors="replace"), digest_size=16).hexdigest()
+
+
+def neighbourhood(address: str) -> str:
+    """Whom to count an address as: itself, or of IPv6 the part that a household cannot choose."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:  # a unix socket's peer has none
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed), IPV6_BITS), strict=False))

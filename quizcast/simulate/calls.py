@@ -113,6 +113,8 @@ class Connection:
 
     def lost(self, wire: "CallWire") -> None:
         """Called by the wire: the server hung up."""
+        if wire is not self._wire:
+            return  # it was known to be ending: the call under way has another
         self._wire = None
         if self._taker is None:
             return

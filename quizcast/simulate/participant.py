@@ -271,7 +271,9 @@ class Participant:
         except msgspec.DecodeError as error:
             common.trouble[f"answer: 202 with {error}"] += 1
         else:
-            if not receipt.duplicate:
+            if receipt.duplicate:
+                common.retries["receipt lost"] += 1
+            else:
                 common.clock.heard(self.connection.asked_at, reply.at, receipt.received_at)
             if receipt.question != spoken.question:
                 common.trouble["answer: 202 for another question"] += 1

@@ -130,11 +130,15 @@ class Stream:
         if self.open and self._line is not None and now - self._heard_at > SILENCE_S:
             self._line.hang_up()
 
+    def cut(self) -> None:
+        """Lose the line, as phones do; `run` comes back."""
+        if self._line is not None:
+            self._line.hang_up()
+
     def stop(self) -> None:
         """Leave."""
         self.over = True
-        if self._line is not None:
-            self._line.hang_up()
+        self.cut()
 
     async def _connect(self) -> EventLine | None:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}

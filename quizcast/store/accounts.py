@@ -5,7 +5,6 @@ one before it.
 """
 
 import msgspec
-from psycopg import errors
 
 from quizcast.errors import EmailTaken, RefreshInvalid
 from quizcast.ids import new_id
@@ -32,11 +31,10 @@ class Credentials(Host, frozen=True, kw_only=True):
 async def create_host(conn: Connection, *, email: str, name: str, password_hash: str) -> Host:
     """Open an account. Raises `EmailTaken`; addresses that differ only in case are the same."""
     host = Host(id=new_id(), email=email, name=name)
-    try:
-        async with conn.transaction():
-            await conn.execute(query("insert_host"), {**msgspec.structs.asdict(host), "password_hash": password_hash})
-    except errors.UniqueViolation:
-        raise EmailTaken() from None
+    params = {**msgspec.structs.asdict(host), "password_hash": password_hash}
+    made = await conn.execute(query("insert_host"), params)
+    if await made.fetchone() is None:
+        raise EmailTaken()
     return host
 
 

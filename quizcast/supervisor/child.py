@@ -1,5 +1,6 @@
 """One web process or worker: its start, its life on a lifeline, the last lines it wrote; part of floor 8."""
 
+import logging
 import os
 import signal
 import socket
@@ -15,8 +16,14 @@ from typing import IO
 LINES_KEPT = 15
 PROBE_TIMEOUT_S = 1.0  # how long the supervisor lets itself be held up by one process that does not answer
 GOODBYE_S = 1.0  # for the last lines of a dead process, unless a grandchild holds the pipe
+# What hangs is killed after 5 to 6 s, before its people are taken for gone and a question closes without them.
+LOOK_EVERY_S = 1.0
+LOOK_TIMEOUT_S = 2.0
+SILENCES_MAX = 2  # in a row; counted and not timed, since this process may have stood still as well
 
 Sink = Callable[[bytes], object]
+
+log = logging.getLogger(__name__)
 
 
 class Child:
@@ -34,7 +41,8 @@ class Child:
     ) -> None:
         """Start `quizcast ARGUMENTS` with the sockets as `--fd N`.
 
-        With `door` it gets a socket of its own on a free loopback port besides, to ask this one process how it is.
+        With `door` it gets a socket of its own on a free loopback port besides, to ask this one process how it is;
+        once it has answered there it is killed when it hangs.
         Call from the main thread: on Linux the child dies with the thread that forked it.
         """
         self.name = name
@@ -60,6 +68,8 @@ class Child:
                 each.close()
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), name=name, daemon=True)
         self._reader.start()
+        if self._door is not None:
+            threading.Thread(target=self._watch, args=(self._door,), name=f"{name} watch", daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -95,6 +105,22 @@ class Child:
         with suppress(ProcessLookupError):
             self._process.send_signal(number)
 
+    def _watch(self, door: tuple[str, int]) -> None:
+        lives, silences = False, 0
+        while self.status is None:
+            try:
+                lives = bool(_ask(door, "/livez", LOOK_TIMEOUT_S)) or lives
+                silences = 0
+            except TimeoutError:  # before its first answer it is starting
+                silences += lives
+            except OSError:  # its door is shut: it is going
+                silences = 0
+            if silences == SILENCES_MAX:
+                log.error("%s (process %d) hangs and is killed", self.name, self.pid)
+                self.send(signal.SIGKILL)
+                return
+            time.sleep(LOOK_EVERY_S)
+
     def _read(self, pipe: IO[bytes]) -> None:
         with pipe:
             for line in pipe:
@@ -103,9 +129,12 @@ class Child:
 
 
 def _answers(door: tuple[str, int]) -> bool:
-    try:
-        with socket.create_connection(door, PROBE_TIMEOUT_S) as probe:
-            probe.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            return probe.recv(64).startswith(b"HTTP/1.1 200 ")
-    except OSError:
-        return False
+    with suppress(OSError):
+        return _ask(door, "/readyz", PROBE_TIMEOUT_S).startswith(b"HTTP/1.1 200 ")
+    return False
+
+
+def _ask(door: tuple[str, int], path: str, timeout_s: float) -> bytes:
+    with socket.create_connection(door, timeout_s) as probe:
+        probe.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        return probe.recv(64)

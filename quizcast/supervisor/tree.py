@@ -33,8 +33,10 @@ TICK_S = 0.1
 READY_TIMEOUT_S = 60.0
 STOP_GRACE_S = 5.0  # over what a process may take by its own rules
 WORKER_STOP_S = 30.0  # the batch at hand, and the last flush
-SERVER_RESTARTS_MAX = 5  # of one embedded server, within
-SERVER_RESTARTS_WITHIN_S = 60.0
+# Between two restarts of an embedded server that does not stay up; doubles up to the second. There is no last try: a
+# server stops on a full disk, for one, and when there is room again the games go on by themselves.
+SERVER_PAUSE_S, SERVER_PAUSE_MAX_S = 0.25, 4.0
+SERVER_STEADY_S = 60.0  # who lived so long is started again at once
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ class Supervisor:
         self._web_slots: list[Slot] = []
         self._worker_slots: list[Slot] = []
         self._to_renew: deque[Slot] = deque()
-        self._server_restarts: dict[str, deque[float]] = {}
+        self._outages: dict[str, _Outage] = {}
         self._building: threading.Thread | None = None
 
     @property
@@ -86,10 +88,12 @@ class Supervisor:
         """
         self._sockets = ports.listen(self._host, self._port, self._web)
         self._port = self._sockets[0].getsockname()[1]
-        self._start_servers()
+        self._data = DataDir(self._settings.data_dir)
+        self._fresh_metrics()
+        if self._settings.embedded:
+            self._start_servers(self._data)
         if stopping():
             return False
-        self._fresh_metrics()
         _check_keys(self._settings)
         _migrate(self._settings.database_url)
         self._web_slots = [self._slot("web", place) for place in range(self._web)]
@@ -144,14 +148,12 @@ class Supervisor:
         if self._data is not None:
             self._data.release()
 
-    def _start_servers(self) -> None:
-        if not self._settings.embedded:
-            self._data = DataDir(self._settings.data_dir)
-            return
+    def _start_servers(self, data: DataDir) -> None:
         # They take a moment, which is as long as it takes to load what the migrations need.
         ahead = threading.Thread(target=import_module, args=("quizcast.store.db",), daemon=True)
         ahead.start()
-        self._services = Services.start(self._settings)
+        self._data = None  # it is theirs now, and released with them
+        self._services = Services.start(self._settings, data=data)
         ahead.join()
         self._settings = msgspec.structs.replace(
             self._settings, redis_url=self._services.redis_url, database_url=self._services.database_url
@@ -161,7 +163,7 @@ class Supervisor:
         folder = self._settings.data_dir / "metrics"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
-        # For the children, and for `forget_process` in here.
+        # Before anything in here loads the metrics: it counts restarts, and forgets processes that ended.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
 
     def _build_assets(self) -> None:
@@ -185,17 +187,30 @@ class Supervisor:
         return Slot(f"{kind} {place}", start, _forget)
 
     def _restart_server(self, services: Services, name: str) -> None:
-        restarts = self._server_restarts.setdefault(name, deque(maxlen=SERVER_RESTARTS_MAX))
+        outage = self._outages.setdefault(name, _Outage())
         now = time.monotonic()
-        if len(restarts) == SERVER_RESTARTS_MAX and now - restarts[0] < SERVER_RESTARTS_WITHIN_S:
-            raise ServiceFailed(
-                f"{name} stopped {SERVER_RESTARTS_MAX} times within {SERVER_RESTARTS_WITHIN_S:g} s; its log is "
-                f"{self._settings.data_dir / 'log' / name}.log"
-            )
-        restarts.append(now)
+        if now < outage.due_at:
+            return
+        if now - outage.due_at > SERVER_STEADY_S:
+            outage.pause_s = SERVER_PAUSE_S
         log.error("%s stopped; starting it again", name)
-        services.restart(name)
-        log.info("%s is back", name)
+        _restarted(name)
+        try:
+            services.restart(name)
+        except ServiceFailed as error:
+            log.error("%s. It is tried again in %g s", error, outage.pause_s)
+        else:
+            log.info("%s is back", name)
+        outage.due_at = time.monotonic() + outage.pause_s
+        outage.pause_s = min(SERVER_PAUSE_MAX_S, 2 * outage.pause_s)
+
+
+class _Outage:
+    """How long to wait before a server is started yet again."""
+
+    def __init__(self) -> None:
+        self.pause_s = SERVER_PAUSE_S
+        self.due_at = 0.0
 
 
 def _check_keys(settings: Settings) -> None:
@@ -224,6 +239,12 @@ def _forget(child: Child) -> None:
     from quizcast.metrics import forget_process  # not before its folder is known
 
     forget_process(child.pid)
+
+
+def _restarted(server: str) -> None:
+    from quizcast.metrics import SERVER_RESTARTS  # likewise
+
+    SERVER_RESTARTS.labels(server).inc()
 
 
 def _children(slots: list[Slot]) -> list[Child]:

@@ -19,6 +19,7 @@ from quizcast.errors import (
     QuestionNotOpen,
     QuizcastError,
     RedisUnavailable,
+    TooManyAnswers,
 )
 from quizcast.live.submissions import Taken
 from quizcast.web.guard import Headers, claims_of
@@ -47,6 +48,7 @@ def submit(
         quiz = services.games.quiz_at_hand(game_id)
         if quiz is None:
             return False
+        services.intake.admit_answer(claims.subject)  # once, and not again when the quiz has been read
         one = answer_try(quiz, game_id, claims.subject, wish.question, wish.answer)
         packed = MSGPACK in headers.text(b"accept")
 
@@ -87,6 +89,7 @@ ENDPOINT = Endpoint(
         QuestionClosed,
         NotInGame,
         GameUnknown,
+        TooManyAnswers,
         Overloaded,
         RedisUnavailable,
     ),

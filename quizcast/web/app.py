@@ -3,6 +3,7 @@
 Answers and streams take the hot road past it (`hot`); they are in the table all the same, and in the document.
 """
 
+import asyncio
 import contextlib
 import hmac
 import logging
@@ -35,7 +36,7 @@ from quizcast.logs import about
 from quizcast.settings import Settings
 from quizcast.web import answers, hosts, participants, streams
 from quizcast.web.guard import Headers, claims_of
-from quizcast.web.hot import HotRoad
+from quizcast.web.hot import HotRoad, too_many
 from quizcast.web.http import (
     EXPOSED_HEADERS,
     Call,
@@ -50,12 +51,15 @@ from quizcast.web.http import (
 from quizcast.web.images import Images
 from quizcast.web.openapi import document
 from quizcast.web.pages import Pages
-from quizcast.web.protocol import Handler
+from quizcast.web.protocol import Handler, Refusal
+from quizcast.web.readiness import Readiness, free_bytes
 from quizcast.web.services import Services, opened
 
 BASE = "/api/v1"
 ENDPOINTS = [*hosts.ENDPOINTS, *participants.ENDPOINTS, *answers.ENDPOINTS, *streams.ENDPOINTS]
+OPERATIONS = frozenset({b"/livez", b"/readyz", b"/metrics"})
 SLOW_S = 1.0  # a request that took longer is worth a line in the log
+LOOK_S = 1.0  # for the queue, when somebody asks for the metrics: they come without it when Redis is away
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +71,7 @@ class App:
         """`trusted` are the proxies whose forwarding headers are believed, as uvicorn spells them."""
         self.settings = settings
         self.services: Services | None = None
+        self._readiness = Readiness()
         self._hot_road = HotRoad(settings, lambda: self.services)
         self._pages = Pages(settings)
         self._images = Images()
@@ -91,8 +96,17 @@ class App:
         """Serve one request (or the lifespan), unless it goes by the hot road."""
         await self._app(scope, receive, send)
 
-    def hot_handler(self, method: bytes, url: bytes) -> Handler | None:
-        """What serves a request on the hot road, if that is where it goes; the protocol asks."""
+    def refusal(self, data: bytes) -> Refusal | None:
+        """What is said to a request that is refused before it is parsed, if it is; the protocol asks."""
+        return self._hot_road.refusal(data)
+
+    def hot_handler(self, method: bytes, url: bytes, *, full: bool) -> Handler | None:
+        """What serves a request on the hot road, if that is where it goes; the protocol asks.
+
+        `full`: its connection is one too many, and all but `OPERATIONS` are told so.
+        """
+        if full and url.partition(b"?")[0] not in OPERATIONS:
+            return too_many
         return self._hot_road.handler(method, url)
 
     def _route(self, endpoint: Endpoint) -> Route:
@@ -155,6 +169,9 @@ class App:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                if self.services is None or self.services.hub.draining:
+                    # So that a proxy has no idle line left to write into, just as we close it.
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         with about(request_id=request_id):
@@ -176,7 +193,8 @@ class App:
         response = problem_response(MethodNotAllowed())
         # The router tells of the first route with this path; others may have it with other methods.
         routes = [one for one in request.app.routes if one.matches(request.scope)[0] is not Match.NONE]
-        response.headers["allow"] = ", ".join(sorted({method for one in routes for method in one.methods}))
+        same = [one for one in routes if one.path == routes[0].path]
+        response.headers["allow"] = ", ".join(sorted({method for one in same for method in one.methods}))
         return response
 
     # ── operations ────────────────────────────────────────────────────────────────────────────────────────────
@@ -197,16 +215,8 @@ class App:
 
     async def _readyz(self, request: Request) -> Response:
         request.state.route = "/readyz"
-        services = self._at_work()
-        checks = {"redis": services.live.ping, "postgres": services.db.check}
-        found = {name: await _checked(check) for name, check in checks.items()}
-        found["draining"] = Draining.code if services.hub.draining else "ok"
-        ready = all(state == "ok" for state in found.values())
-        return JSONResponse(
-            {"status": "ready" if ready else "not ready", "checks": found},
-            200 if ready else 503,
-            {"cache-control": "no-store"},
-        )
+        ready, told = await self._readiness.look(self._at_work())
+        return JSONResponse(told, 200 if ready else 503, {"cache-control": "no-store"})
 
     async def _metrics(self, request: Request) -> Response:
         request.state.route = "/metrics"
@@ -214,6 +224,11 @@ class App:
         given = request.headers.get("authorization", "").encode()
         if self.settings.metrics_token and not hmac.compare_digest(given, wanted):
             return problem_response(TokenInvalid())
+        metrics.DISK_FREE.set(free_bytes(self.settings.data_dir))
+        # Here as well as in the workers: it is when none of them lives that somebody has to be told of the queue.
+        with contextlib.suppress(QuizcastError, TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await asyncio.gather(*map(self._at_work().bell.look, range(self.settings.shards)))
         return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE_LATEST)
 
     async def _media(self, request: Request) -> Response:
@@ -242,14 +257,8 @@ class App:
         return self.services
 
 
-async def _checked(check: Callable[[], Awaitable[None]]) -> str:
-    try:
-        await check()
-    except QuizcastError as error:
-        return error.code
-    return "ok"
-
-
 async def _fault(_request: Request, _error: Exception) -> Response:
     """A fault of ours: Starlette logs the traceback; the client gets a document like any other."""
-    return problem_response(QuizcastError())
+    response = problem_response(QuizcastError())
+    response.headers["connection"] = "close"  # as uvicorn does after a fault, without saying so
+    return response

@@ -6,6 +6,7 @@ the route table all the same, and in the document; what they share with the othe
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
@@ -13,14 +14,17 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
 
 from quizcast.errors import Draining, GameOver, Overloaded, QuizcastError
+from quizcast.hub import FULL_RETRY_S
 from quizcast.settings import Settings
-from quizcast.web import answers, streams
+from quizcast.web import answers, participants, streams
+from quizcast.web.gate import Gate
 from quizcast.web.guard import Headers, claims_of
 from quizcast.web.http import EXPOSED_HEADERS, SMALL_BODY_MAX, Endpoint, RawReply, Who, counted, problem
-from quizcast.web.protocol import Handler, HotRequest
+from quizcast.web.protocol import Handler, HotRequest, Refusal
 from quizcast.web.services import Services
 
 GAMES = b"/api/v1/games/"
+JOIN = b"/api/v1/join"
 # 204 tells an EventSource to stop for good; anything else would have it come back for ever.
 OVER: RawReply = (204, [(b"cache-control", b"no-store")], b"")
 
@@ -28,6 +32,12 @@ Respond: TypeAlias = Callable[[RawReply], None]
 Serve: TypeAlias = Callable[[Services, str, Headers, bytes, HotRequest, Respond], Coroutine[Any, Any, None] | None]
 
 log = logging.getLogger(__name__)
+
+
+def too_many(request: HotRequest) -> None:
+    """Refuse a request of one connection too many, and end that."""
+    status, headers, body = problem(Overloaded("too many connections", retry_after_s=random.choice(FULL_RETRY_S)))
+    request.reply(status, headers, body, close=True)
 
 
 class HotRoad:
@@ -40,13 +50,21 @@ class HotRoad:
             (b"POST", b"answers"): (answers.ENDPOINT, self._answer),
             (b"GET", b"events"): (streams.ENDPOINT, self._events),
         }
+        self._gate = Gate(services)
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def refusal(self, data: bytes) -> Refusal | None:
+        """What is said to what came in on an idle line, if it is one whole request that is to be refused unparsed."""
+        # What pages of other sites may see of it hangs on its headers: those are parsed first.
+        return None if self._origins else self._gate.refusal(data)
 
     def handler(self, method: bytes, url: bytes) -> Handler | None:
         """What serves a request to this address, when it is one of the two kinds."""
         path, _, query = url.partition(b"?")
         if b"%" in path or not path.startswith(b"/"):  # some proxies name the host in the address too
             path = unquote_to_bytes(path if path.startswith(b"/") else urlsplit(path).path)
+        if (method, path) == (b"POST", JOIN):
+            return self._join()
         if not path.startswith(GAMES):
             return None
         game_id, _, action = path[len(GAMES) :].partition(b"/")
@@ -86,6 +104,16 @@ class HotRoad:
         except Exception:
             log.exception("a hot request could not be served")
             respond(problem(QuizcastError()))
+
+    def _join(self) -> Handler | None:
+        """Joins take the router's road, but for those that are one too many: they are refused here."""
+        if (services := self._services()) is None:
+            return None
+        try:
+            services.intake.admit_join()
+        except QuizcastError as error:
+            return partial(self._serve, participants.ENDPOINT, _refusing(problem(error)), "", b"")
+        return None
 
     def _answer(
         self, services: Services, game_id: str, headers: Headers, _query: bytes, request: HotRequest, respond: Respond
@@ -133,3 +161,12 @@ class HotRoad:
         if origin:
             yield b"access-control-expose-headers", ", ".join(EXPOSED_HEADERS).encode()
         yield b"vary", b"Origin"
+
+
+def _refusing(refusal: RawReply) -> Serve:
+    def serve(
+        _services: Services, _id: str, _headers: Headers, _query: bytes, _request: HotRequest, respond: Respond
+    ) -> None:
+        respond(refusal)
+
+    return serve

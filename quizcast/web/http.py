@@ -8,7 +8,7 @@ import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
-from typing import Any, NoReturn, TypeAlias
+from typing import Annotated, Any, NoReturn, TypeAlias
 
 import msgspec
 from msgspec import UNSET
@@ -152,6 +152,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     who: Who
     says: str
     status: int = 200
+    others: Mapping[int, str] = {}  # other successes, without a body, and when they come
     body: Any = None
     body_optional: bool = False
     body_max: int | str = BODY_MAX
@@ -165,7 +166,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 PAGED = (
-    Query(name="limit", type=int, says=f"items per page, 1 to {PAGE_MAX}; {PAGE_DEFAULT} unless said"),
+    Query(
+        name="limit",
+        type=Annotated[int, msgspec.Meta(ge=1, le=PAGE_MAX)],
+        says=f"items per page, 1 to {PAGE_MAX}; {PAGE_DEFAULT} unless said",
+    ),
     Query(name="cursor", type=str, says="`next_cursor` of the page before"),
 )
 

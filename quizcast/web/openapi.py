@@ -56,7 +56,11 @@ def _operation(endpoint: Endpoint, known: dict[str, Any]) -> dict[str, Any]:
         "operationId": name,
         "summary": endpoint.says,
         "parameters": _parameters(endpoint),
-        "responses": {str(endpoint.status): _success(endpoint, known), **_refusals(endpoint, known)},
+        "responses": {
+            str(endpoint.status): _success(endpoint, known),
+            **{str(status): {"description": says} for status, says in endpoint.others.items()},
+            **_refusals(endpoint, known),
+        },
     }
     if endpoint.who is not Who.ANYONE:
         schemes = ["bearer", "query"] if endpoint.who is Who.VIEWER else ["bearer"]
@@ -115,6 +119,8 @@ def _refusals(endpoint: Endpoint, known: dict[str, Any]) -> dict[str, Any]:
         kinds += [errors.NotAuthenticated, errors.TokenInvalid, errors.TokenExpired]
     if endpoint.body is not None:
         kinds += ALWAYS
+    elif endpoint.query or endpoint.idempotent:
+        kinds.append(errors.InvalidInput)
     by_status: dict[int, list[str]] = {}
     for kind in dict.fromkeys(kinds):
         by_status.setdefault(status_of(kind()), []).append(f"`{kind.code}` {kind.title()}")

@@ -16,6 +16,7 @@ from quizcast.errors import (
     PinUnknown,
     RedisUnavailable,
     TooManyJoins,
+    TooManyPins,
 )
 from quizcast.ids import new_id
 from quizcast.web.guard import PARTICIPANT_COOKIE
@@ -25,10 +26,15 @@ from quizcast.wire.api import Join, Joined
 
 async def join(call: Call) -> Any:
     """Take part. A retry with the same Idempotency-Key, or with the token, is the same participant."""
+    async with call.services.intake.joining():
+        return await _join(call)
+
+
+async def _join(call: Call) -> Any:
     wish: Join = call.body
     services = call.services
-    game_id = await services.conductor.find(wish.pin)
-    one = join_try(game_id, await _identity(call, game_id, wish.participant_token), wish.nickname)
+    game_id, participant_id = await _way_in(call, wish)
+    one = join_try(game_id, participant_id, wish.nickname)
     welcome = await services.intake.join(one)
     token = services.tokens.mint(Kind.PARTICIPANT, one.participant_id, game_id)
     base = f"{call.base_url}/api/v1/games/{game_id}"
@@ -43,46 +49,53 @@ async def join(call: Call) -> Any:
     return Reply(body=body, cookies=(cookie(PARTICIPANT_COOKIE, token, services.settings.participant_ttl_s, call),))
 
 
-async def _identity(call: Call, game_id: str, token: str | None) -> str:
-    """Who this is: the participant of the token, when it is for this game; else of the request's key; else new."""
+async def _way_in(call: Call, wish: Join) -> tuple[str, str]:
+    """The PIN's game, and who this is: the participant of the token, when it is for this game; else of the request's
+    key; else new. Raises `PinUnknown`, `TooManyPins`."""
     services = call.services
-    if token:
+    game_id: str | None
+    try:
+        game_id = await services.conductor.find(wish.pin)
+    except PinUnknown:
+        game_id = None
+    if wish.participant_token and game_id is not None:
         try:
-            claims = services.tokens.read(token, (Kind.PARTICIPANT,))
+            claims = services.tokens.read(wish.participant_token, (Kind.PARTICIPANT,))
         except NotAuthenticated:
             claims = None  # of a game long ago, say: they join anew
         # Who was kicked comes back as somebody new, so that the old answers stay out of the ranking.
         if claims and claims.game_id == game_id and await services.games.known(game_id, claims.subject):
-            return claims.subject
+            return game_id, claims.subject  # who is in the game has not guessed its PIN
+    game_id = await services.pins.judge(call.peer, game_id)
     if key := call.idempotency_key:
-        return services.tokens.derived_id(game_id, key)
-    return new_id()
+        return game_id, services.tokens.derived_id(game_id, key)
+    return game_id, new_id()
 
 
-ENDPOINTS = [
-    Endpoint(
-        method="POST",
-        path="/join",
-        handler=join,
-        who=Who.ANYONE,
-        says="Take part in the game with this PIN.",
-        status=201,
-        body=Join,
-        body_max=SMALL_BODY_MAX,
-        packed=True,
-        reply=Joined,
-        idempotent=True,
-        errors=(
-            PinUnknown,
-            NicknameInvalid,
-            NicknameTaken,
-            GameLocked,
-            GameFull,
-            GameOver,
-            Banned,
-            TooManyJoins,
-            Overloaded,
-            RedisUnavailable,
-        ),
+ENDPOINT = Endpoint(
+    method="POST",
+    path="/join",
+    handler=join,
+    who=Who.ANYONE,
+    says="Take part in the game with this PIN.",
+    status=201,
+    body=Join,
+    body_max=SMALL_BODY_MAX,
+    packed=True,
+    reply=Joined,
+    idempotent=True,
+    errors=(
+        PinUnknown,
+        NicknameInvalid,
+        NicknameTaken,
+        GameLocked,
+        GameFull,
+        GameOver,
+        Banned,
+        TooManyJoins,
+        TooManyPins,
+        Overloaded,
+        RedisUnavailable,
     ),
-]
+)
+ENDPOINTS = [ENDPOINT]

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with a road of its own for what is hot, and a limit to a request's head; bottom of `web`.
+"""uvicorn's HTTP protocol with a road of its own for what is hot, and limits in size and time; bottom of `web`.
 
 A request that the app calls `hot` is handed over when its body is there, and answered when the app likes: no task, no
 event, no messages, and one write for a reply. Or it becomes a stream, whose frames go straight into the transport, and
@@ -7,17 +7,31 @@ then all that is left of it is the line. Everything else is ASGI, and all other 
 
 import asyncio
 import logging
+import resource
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from quizcast.metrics import CONNECTIONS_REFUSED
+
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+Refusal: TypeAlias = tuple[int, bytes]  # status, and what is `written` behind the headers of the server itself
 
 END = b"0\r\n\r\n"  # the last chunk of a stream
 HEAD_MAX = 65_536  # bytes of a request's line and headers; the parser itself would take them without end
 HOT_BODY_MAX = 4096  # bytes; of a larger body some more is handed over, for the handler to refuse, and the rest is not
+HEADERS_MAX = 100  # a browser sends twenty, proxies add ten
+# How long a client may take. `cut_slow` looks at all lines every `LOOK_S`: a millisecond for 12,000, and no timers.
+HEAD_S = 10.0  # for a request's head, and for the first byte on a new line
+BODY_S = 120.0  # for a body: the largest file at half a megabit per second
+UNREAD_S = 60.0  # for the next piece of a reply that it does not read
+LOOK_S = 2
+# Open files that connections may not take: Redis's, Postgres's, logs. Half of them are lent to requests that are
+# refused in words, and to `/livez` and its like; with none to spare no connection could even be accepted to be ended.
+FILES_KEPT = 128
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 log = logging.getLogger(__name__)
@@ -64,7 +78,7 @@ class HotRequest:
         close = close or not self.keep_alive
         length = b"" if status == 204 else b"content-length: %d\r\n" % len(body)
         end = b"connection: close\r\n" if close else b""
-        protocol.transport.write(b"%b%b%b\r\n%b" % (self._head(status, headers), length, end, body))
+        protocol.transport.write(b"%b%b%b\r\n%b" % (protocol.head(status, headers), length, end, body))
         self.response_complete = True
         if close:
             protocol.transport.close()
@@ -78,17 +92,11 @@ class HotRequest:
         protocol = self._protocol
         if protocol.transport.is_closing():
             return None
-        protocol.transport.write(self._head(status, headers) + b"transfer-encoding: chunked\r\n\r\n")
+        protocol.transport.write(protocol.head(status, headers) + b"transfer-encoding: chunked\r\n\r\n")
         # It may last for hours: nothing is kept of what was asked.
         self.headers, self.body, self.handler = (), b"", None
         protocol.became_stream(self)
         return protocol.transport
-
-    def _head(self, status: int, headers: Headers) -> bytes:
-        parts = [STATUS_LINE[status]]
-        for name, value in (*self._protocol.server_state.default_headers, *headers):
-            parts += (name, b": ", value, b"\r\n")
-        return b"".join(parts)
 
 
 Handler: TypeAlias = Callable[[HotRequest], None]
@@ -97,23 +105,42 @@ Handler: TypeAlias = Callable[[HotRequest], None]
 class HotApp(Protocol):
     """What the app has to have besides ASGI."""
 
-    def hot_handler(self, method: bytes, url: bytes) -> Handler | None:
-        """What serves a request, if it is to be served on the hot road."""
+    def refusal(self, data: bytes) -> Refusal | None:
+        """What is said to what came in on an idle line, if it is one whole request that is to be refused unparsed."""
+
+    def hot_handler(self, method: bytes, url: bytes, *, full: bool) -> Handler | None:
+        """What serves a request, if it is to be served on the hot road; `full`: on one connection too many."""
 
 
 class QuizcastProtocol(HttpToolsProtocol):
-    """uvicorn's, with the hot road and a limit to a request's head."""
+    """uvicorn's, with the hot road and limits to what a client may send, and in which time."""
 
     app: HotApp
+    _due = 0.0  # by when what is coming in has to be there, by the loop's clock; 0 while nothing is coming in
+    _unread_due = 0.0  # by when some of a reply has to be read; 0 while it is
+    _full = False  # one line too many
     _in_head = False
     _head_size = 0
     _coming: HotRequest | None = None  # whose body is not there yet
     _passing_over = False  # the rest of a body that was too large
     _stream: HotRequest | None = None
+    _held: bytes | None = None  # what has come in behind a request that is about to be refused
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """asyncio calls this with a new connection. The limit is looked up each time: an operator may raise it."""
+        super().connection_made(transport)
+        self._due = self.loop.time() + HEAD_S
+        over = len(self.connections) - (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - FILES_KEPT)
+        if over > 0:
+            self._full = True
+            CONNECTIONS_REFUSED.inc()
+        if over > FILES_KEPT // 2:
+            transport.abort()
 
     def on_message_begin(self) -> None:
         """httptools calls this as a request begins."""
         self._in_head, self._head_size = True, 0
+        self._due = self.loop.time() + HEAD_S
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -124,7 +151,10 @@ class QuizcastProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """httptools calls this when a request's head is there."""
         self._in_head = False
-        handler = self.app.hot_handler(self.parser.get_method(), self.url)
+        self._due += BODY_S
+        if len(self.headers) > HEADERS_MAX:
+            raise ValueError("too many headers")  # which is a 400 and the end of the line, by uvicorn
+        handler = self.app.hot_handler(self.parser.get_method(), self.url, full=self._full)
         if handler is None:
             super().on_headers_complete()
             return
@@ -146,6 +176,7 @@ class QuizcastProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """httptools calls this when a request is there with its body."""
+        self._due = 0.0
         if self._coming is not None:
             self._hand_over(self._coming)
         elif self._passing_over:
@@ -190,13 +221,28 @@ class QuizcastProtocol(HttpToolsProtocol):
             if not self._in_head:  # of the next request
                 self._let_go()
 
+    def _refuse(self, status: int, rest: bytes) -> None:
+        held, self._held = self._held, None
+        if self.flow.write_paused:  # as in `HotRequest.reply`
+            self.transport.abort()
+        if self.transport.is_closing():
+            return
+        self.transport.write(self.head(status, ()) + rest)
+        super().on_response_complete()
+        if held:
+            self.data_received(held)
+
+    def head(self, status: int, headers: Headers) -> bytes:
+        """A reply's head, up to where a body's length would be told."""
+        return STATUS_LINE[status] + _lines((*self.server_state.default_headers, *headers))
+
     def is_stream(self, request: HotRequest) -> bool:
         """Whether it is this request that has become a stream."""
         return self._stream is request
 
     def became_stream(self, request: HotRequest) -> None:
         """A request has become a stream, which lasts as long as the line: what is sent behind it is passed over."""
-        self._stream, self._coming = request, None
+        self._stream, self._coming, self._due = request, None, 0.0
         self.pipeline.clear()
         self.flow.resume_reading()  # or nobody would notice that the client leaves
         self._let_go()
@@ -209,20 +255,64 @@ class QuizcastProtocol(HttpToolsProtocol):
         """asyncio calls this with what has come in."""
         if self._stream is not None:
             return
+        if self._held is not None:
+            self._held += data
+            return
         was_in_head = self._in_head
+        idle = self.cycle is None and self._coming is None and not (was_in_head or self._passing_over)
+        if idle and not self._full:
+            refusal = self.app.refusal(data)
+            if refusal is not None:
+                # Not at once: the loop reads from its lines as long as many have something to say, and a line that has
+                # its answer soon has. Nobody's turn would come while more is refused than can be read.
+                self._held, self._due = b"", 0.0
+                self.loop.call_soon(self._refuse, *refusal)
+                return
         super().data_received(data)
+        if not self._due and self._idle and self.timeout_keep_alive_task is None:  # it was no more than an empty line
+            self._due = self.loop.time() + HEAD_S
         if was_in_head and self._in_head:
             self._head_size += len(data)
             if self._head_size > HEAD_MAX and not self.transport.is_closing():
                 self.transport.write(TOO_LARGE)
                 self.transport.close()
 
+    def pause_writing(self) -> None:
+        """asyncio calls this when much has been written that the client has not read."""
+        super().pause_writing()
+        if self._stream is None:  # whose buffer is the hub's to watch
+            self._unread_due = self.loop.time() + UNREAD_S
+
+    def resume_writing(self) -> None:
+        """asyncio calls this when the client has read most of it."""
+        super().resume_writing()
+        self._unread_due = 0.0
+
+    def is_late(self, now: float) -> bool:
+        """Whether the client takes too long to send what it began, or to read; `now` by the loop's clock."""
+        return 0 < self._due < now or 0 < self._unread_due < now
+
+    def cut(self, now: float) -> None:
+        """End the line of a client that is late, unless it waits for us."""
+        if 0 < self._unread_due < now:
+            self.transport.abort()
+        elif self.flow.read_paused or (self._in_head and not self._idle):
+            self._due = now + HEAD_S
+        else:
+            if self._in_head or self._coming is not None or not self._idle:
+                self.transport.write(TOO_SLOW)
+            self.transport.close()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio calls this when the line is gone."""
         super().connection_lost(exc)
         stream, self._stream = self._stream, None
+        # The line, its request and its stream would hold each other, and collections that find them are rare.
+        if isinstance(self.cycle, HotRequest):
+            self.cycle = cast("Any", None)
         if stream is not None and stream.left is not None:
-            stream.left()
+            left, stream.left = stream.left, None
+            left()
 
     def shutdown(self) -> None:
         """uvicorn calls this as it stops: what is idle is closed, the others are to be answered first."""
@@ -230,6 +320,21 @@ class QuizcastProtocol(HttpToolsProtocol):
             self._coming.keep_alive = False
         else:
             super().shutdown()
+
+
+def cut_slow(lines: Iterable[object], now: float) -> None:
+    """End the lines of all clients that take too long; `now` by the loop's clock."""
+    for line in [one for one in lines if isinstance(one, QuizcastProtocol) and one.is_late(now)]:
+        line.cut(now)
+
+
+def written(headers: Headers, body: bytes) -> bytes:
+    """Headers and a body, with the body's length."""
+    return b"%bcontent-length: %d\r\n\r\n%b" % (_lines(headers), len(body), body)
+
+
+def _lines(headers: Headers) -> bytes:
+    return b"".join([part for name, value in headers for part in (name, b": ", value, b"\r\n")])
 
 
 def chunk(frame: bytes) -> bytes:

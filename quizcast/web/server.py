@@ -1,21 +1,23 @@
 """One web process: uvicorn around the app, with an end that loses nobody; at the top of `web`.
 
-On SIGTERM the process first sends its streams elsewhere, spread over `drain_s`, while it goes on answering; only then
-does uvicorn stop listening and close what is idle. A second signal hurries.
+On SIGTERM the process first sends its streams elsewhere, spread over `drain_s`, while it goes on answering; then it
+shuts its door, answers who is inside, and only then does uvicorn close what is idle. A second signal hurries.
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import resource
 import socket
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
 from quizcast.settings import Settings
 from quizcast.web.app import App
-from quizcast.web.protocol import QuizcastProtocol
+from quizcast.web.protocol import LOOK_S, QuizcastProtocol, cut_slow
 
 # Requests leave next to no cycles behind, and a collection looks at every stream and token: a seventh of the time in a
 # burst of answers on 1,000 connections. Rarer, then, and rarest of all the ones that look at everything.
@@ -23,6 +25,10 @@ GC_THRESHOLDS = (50_000, 20, 1000)
 BACKLOG = 4096  # a whole hall connects within a second
 KEEP_ALIVE_S = 75  # above nginx's 60 s, so that it is the proxy who closes an idle connection
 GRACE_S = 10  # for requests that are under way when the streams have gone
+LINGER_S = 1.0  # with the door shut, while a line is left: who is inside sends a request within that, or has none
+LOOK_EVERY_S = 0.1
+# On every reply: nothing is to be taken for another type than it says, and no address, which may hold a token, told on.
+HEADERS = [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer")]
 FILES_SPARE = 1000  # open files beyond the streams: answers' connections, Redis, Postgres
 
 log = logging.getLogger(__name__)
@@ -33,6 +39,7 @@ class WebServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, app: App) -> None:
         super().__init__(config)
+        config.callback_notify, config.timeout_notify = self._cut_slow, LOOK_S
         self._app = app
         self._draining: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -44,6 +51,9 @@ class WebServer(uvicorn.Server):
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+
+    async def _cut_slow(self) -> None:
+        cut_slow(self.server_state.connections, asyncio.get_running_loop().time())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called by uvicorn's signal handlers: drain first, stop afterwards; the second signal stops at once."""
@@ -60,7 +70,21 @@ class WebServer(uvicorn.Server):
         if (services := self._app.services) is not None:
             log.info("draining %d streams", services.hub.open_streams)
             await services.hub.drain(services.settings.drain_s)
+        self._shut_door()
+        for _ in range(round(LINGER_S / LOOK_EVERY_S)):
+            await asyncio.sleep(LOOK_EVERY_S)
+            if not self.server_state.connections:
+                break
         super().handle_exit(sig, frame)
+
+    def _shut_door(self) -> None:
+        """Let nobody in any more. Nobody who is in, or waits to be, may be turned out: their request has been sent."""
+        if self.config.uds:  # nobody else accepts who waits there, so we go on until uvicorn closes it
+            with contextlib.suppress(OSError):
+                Path(self.config.uds).unlink()
+        else:
+            for server in self.servers:
+                server.close()
 
 
 def run_web(
@@ -87,6 +111,7 @@ def run_web(
         log_config=None,
         access_log=False,
         server_header=False,
+        headers=HEADERS,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,

@@ -17,17 +17,20 @@ from quizcast.hub import Hub
 from quizcast.intake import Intake
 from quizcast.live.games import Games
 from quizcast.live.log import RedisLog
+from quizcast.live.pins import Pins
 from quizcast.live.presence import Presence
 from quizcast.live.redis import Live
 from quizcast.live.submissions import Submissions
 from quizcast.live.throttle import Throttle
 from quizcast.live.views import Views
+from quizcast.metrics import TASKS
 from quizcast.settings import Settings
 from quizcast.store import results
 from quizcast.store.db import Database
 from quizcast.web.protocol import END, chunk
 
 OWNERS_KEPT = 5000
+COUNT_EVERY_S = 1.0  # streams have no task of their own, so there are few to count
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +54,11 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     presence: Presence
     conductor: Conductor
     intake: Intake
+    bell: Bell
     tokens: Tokens
     passwords: Passwords
     throttle: Throttle
+    pins: Pins
     owners: dict[str, str]
 
     async def owned(self, game_id: str, host_id: str) -> None:
@@ -114,6 +119,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(hub.stop)
         presence = Presence(live, conductor.everybody_answered)
         _in_background(stack, "presence", presence.run)
+        _in_background(stack, "tasks", _count_tasks)
         _in_background(stack, "deadlines", lambda: conductor.watch(presence))
         yield Services(
             settings=settings,
@@ -129,16 +135,26 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
                 shard_of=live.keys.shard_of,
                 shards=settings.shards,
                 pending_max=settings.intake_pending_max,
+                wait_s=settings.intake_wait_s,
                 group_max=settings.intake_group_max,
                 joins_per_second=settings.joins_per_second,
+                answers_per_second=settings.answers_per_second,
                 ring=bell.ring,
                 complete=conductor.everybody_answered,
             ),
+            bell=bell,
             tokens=Tokens(Keyring.load(settings), settings),
             passwords=Passwords(),
             throttle=throttle,
+            pins=Pins(live),
             owners={},
         )
+
+
+async def _count_tasks() -> None:
+    while True:
+        TASKS.set(len(asyncio.all_tasks()))
+        await asyncio.sleep(COUNT_EVERY_S)
 
 
 def _in_background(stack: contextlib.AsyncExitStack, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

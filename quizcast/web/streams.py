@@ -78,6 +78,7 @@ ENDPOINT = Endpoint(
     handler=None,
     who=Who.VIEWER,
     says="The stream: a snapshot, then every event; ends with 204 when the game is over.",
+    others={204: "The game is over: there is nothing to come back for."},
     media_types=("text/event-stream",),
     reply=str,
     query=(

@@ -27,6 +27,13 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True):
 # ── errors and pages ──────────────────────────────────────────────────────────────────────────────────────────
 
 
+class _Private(_Body, frozen=True, kw_only=True):
+    """A body with a password, a token or a PIN, which no traceback or log may show."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
 class FieldProblem(_Body, frozen=True, kw_only=True):
     """One thing wrong with the request: where, and what."""
 
@@ -55,7 +62,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 # ── accounts ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Register(_Body, frozen=True, kw_only=True):
+class Register(_Private, frozen=True, kw_only=True):
     """A new host's account."""
 
     email: Email
@@ -63,14 +70,14 @@ class Register(_Body, frozen=True, kw_only=True):
     name: Name
 
 
-class Login(_Body, frozen=True, kw_only=True):
+class Login(_Private, frozen=True, kw_only=True):
     """An address and its password."""
 
     email: Annotated[str, Meta(max_length=254)]
     password: Annotated[str, Meta(max_length=200)]
 
 
-class RefreshRequest(_Body, frozen=True, kw_only=True):
+class RefreshRequest(_Private, frozen=True, kw_only=True):
     """The refresh token to spend or to end."""
 
     refresh_token: Annotated[str, Meta(max_length=500)]
@@ -84,7 +91,7 @@ class HostView(_Body, frozen=True, kw_only=True):
     name: str
 
 
-class Session(_Body, frozen=True, kw_only=True):
+class Session(_Private, frozen=True, kw_only=True):
     """What a login brings; `expires_in` in seconds, of the access token. Without tokens where cookies carry them."""
 
     access_token: str | UnsetType = UNSET
@@ -196,7 +203,7 @@ class Connections(_Body, frozen=True, kw_only=True):
     gone: int
 
 
-class ScreenToken(_Body, frozen=True, kw_only=True):
+class ScreenToken(_Private, frozen=True, kw_only=True):
     """A read-only token for the projector's page, and that page's address."""
 
     token: str
@@ -248,7 +255,7 @@ class Results(_Body, frozen=True, kw_only=True):
 # ── participants ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Join(_Body, frozen=True, kw_only=True):
+class Join(_Private, frozen=True, kw_only=True):
     """Take part in the game with this PIN; `participant_token` comes back as the same participant."""
 
     pin: Annotated[str, Meta(max_length=20)]
@@ -256,7 +263,7 @@ class Join(_Body, frozen=True, kw_only=True):
     participant_token: Annotated[str, Meta(max_length=1000)] | None = None
 
 
-class Joined(_Body, frozen=True, kw_only=True):
+class Joined(_Private, frozen=True, kw_only=True):
     """You are in: who you are, the token that proves it, and where to listen and to answer."""
 
     game_id: str

@@ -359,9 +359,12 @@ def parse_message(raw: bytes) -> Message | None:
     name, space, data = rest.partition(b" ")
     if not space:
         return None
-    if head == b"*":
-        return Message(name.decode(), data)
-    if head.startswith(b"@"):
-        return Message(name.decode(), data, None, head[1:].decode())
-    position = parse_position(head.decode("ascii", "replace"))
-    return Message(name.decode(), data, position) if position else None
+    try:
+        if head == b"*":
+            return Message(name.decode(), data)
+        if head.startswith(b"@"):
+            return Message(name.decode(), data, None, head[1:].decode())
+        position = parse_position(head.decode())
+        return Message(name.decode(), data, position) if position else None
+    except UnicodeDecodeError:
+        return None

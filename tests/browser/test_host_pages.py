@@ -1,4 +1,4 @@
-"""The host's pages apart from control and report, in a real browser: sign up, write, save, meet trouble, lose nothing."""
+"""The host's pages apart from control and report, in a real browser: write, save, meet trouble, lose nothing."""
 
 import json
 import struct
@@ -28,6 +28,7 @@ class Desk:
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
         self.url = url
+        self.email = f"{uuid.uuid4().hex}@example.org"
         self.refused = False  # the browser reports every answer of 400 and more
         self.troubles: list[str] = []
         page.on("console", self._said)
@@ -41,17 +42,15 @@ class Desk:
         """Load an address."""
         await self.page.goto(self.url + path)
 
-    async def sign_up(self) -> str:
-        """A new account; its address."""
-        email = f"{uuid.uuid4().hex}@example.org"
+    async def sign_up(self) -> None:
+        """A new account."""
         await self.open()
         await self.page.get_by_role("group", name="Account").get_by_role("button", name="Sign up").click()
         await self.page.get_by_label("Your name").fill("Ada")
-        await self.page.get_by_label("E-mail").fill(email)
+        await self.page.get_by_label("E-mail").fill(self.email)
         await self.page.get_by_label("Password", exact=True).fill(PASSWORD)
         await self.page.locator("form").get_by_role("button", name="Sign up").click()
         await expect(self.page.get_by_text("No quiz yet")).to_be_visible()
-        return email
 
     async def log_in(self, within: Locator) -> None:
         """Fill in what a session that ended asks for."""
@@ -237,6 +236,25 @@ async def test_a_second_tab_that_saved_first_is_a_choice_of_three(desk: Desk, op
         assert (await other.stored())["questions"][0]["prompt"] == "Written in the other tab"
 
 
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_quiz_that_was_deleted_elsewhere_is_kept_or_let_go(desk: Desk, kept: bool) -> None:
+    page = desk.page
+    await desk.add_example()
+    gone = page.url
+    reply = await page.context.request.delete(f"{desk.url}/api/v1/quizzes/{gone.rpartition('/')[2]}")
+    assert reply.status == 204
+    desk.refused = True
+    await desk.prompt.fill("Written too late")
+    dialog = page.get_by_role("dialog", name="This quiz is not there any more")
+    await dialog.get_by_role("button", name="Keep it as a new quiz" if kept else "Let it go").click()
+    if kept:
+        await desk.saved()
+        assert page.url != gone
+        assert (await desk.stored())["questions"][0]["prompt"] == "Written too late"
+    else:
+        await expect(page.get_by_text("No quiz yet")).to_be_visible()
+
+
 async def test_a_save_whose_reply_was_lost_is_no_conflict(desk: Desk) -> None:
     await desk.add_example()
     desk.refused = True
@@ -288,6 +306,10 @@ async def test_who_is_not_logged_in_comes_back_to_the_address_after_it(desk: Des
     await page.get_by_label("E-mail").fill("nobody@example.org")
     await desk.log_in(page.locator("form"))
     await expect(page.get_by_role("alert")).to_contain_text("password is wrong")
+    await page.get_by_label("E-mail").fill(desk.email)
+    await desk.log_in(page.locator("form"))
+    await expect(desk.prompt).to_be_visible()
+    assert page.url == desk.url + path
 
 
 async def test_the_access_token_is_renewed_without_a_word(desk: Desk) -> None:
@@ -302,7 +324,7 @@ async def test_the_access_token_is_renewed_without_a_word(desk: Desk) -> None:
     await expect(page.get_by_role("dialog")).to_have_count(0)
     # A token that is about to end is renewed before it is used.
     await page.evaluate(
-        "localStorage.setItem('quizcast.host', JSON.stringify({...JSON.parse(localStorage['quizcast.host']), expiresAt: 1}))"
+        "localStorage['quizcast.host'] = JSON.stringify({...JSON.parse(localStorage['quizcast.host']), expiresAt: 1})"
     )
     desk.refused = False
     await page.reload()
@@ -487,9 +509,12 @@ async def test_two_hundred_questions_stay_quick_and_keep_the_layout(desk: Desk) 
     )
     await desk.open(f"/host/quizzes/{(await reply.json())['id']}")
     await expect(page.locator(".question-line")).to_have_count(200)
-    for width, height in ((1280, 800), (390, 844)):
-        await page.set_viewport_size({"width": width, "height": height})
-        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for text in ("100%", "200%"):
+        await page.evaluate("(size) => (document.documentElement.style.fontSize = size)", text)
+        for width, height in ((1280, 800), (390, 844)):
+            await page.set_viewport_size({"width": width, "height": height})
+            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (text, width)
+    await page.evaluate("document.documentElement.style.fontSize = ''")
     await page.set_viewport_size({"width": 1280, "height": 800})
     await desk.prompt.focus()
     # What one key costs, from the event to the page drawn: 50 ms are felt.

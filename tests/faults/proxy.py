@@ -26,7 +26,7 @@ class Link:
     async def pump(self, source: asyncio.StreamReader, to: asyncio.StreamWriter, *, asking: bool) -> None:
         """Hand on what comes, each piece `delay_s` after it came: slower, not narrower."""
         waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        delivering = asyncio.create_task(self._deliver(waiting, to))
+        delivering = asyncio.create_task(self._deliver(waiting, to, asking=asking))
         try:
             while data := await source.read(CHUNK):
                 self.subscribes = self.subscribes or (asking and b"SUBSCRIBE" in data)
@@ -42,13 +42,15 @@ class Link:
             delivering.cancel()
             self.cut()
 
-    async def _deliver(self, waiting: asyncio.Queue[tuple[float, bytes]], to: asyncio.StreamWriter) -> None:
+    async def _deliver(
+        self, waiting: asyncio.Queue[tuple[float, bytes]], to: asyncio.StreamWriter, *, asking: bool
+    ) -> None:
         while True:
             due, data = await waiting.get()
             await asyncio.sleep(due - time.monotonic())
             if not data:
                 return
-            if not (self.silent or self._proxy.silent):
+            if not (self.silent or self._proxy.silent or (self._proxy.mute and not asking)):
                 to.write(data)
                 await to.drain()
 
@@ -61,15 +63,17 @@ class Link:
 class Proxy:
     """Listens on a port of the loopback, in a thread of its own; leaving the `with` block ends it.
 
-    `delay_s` holds for what is sent from now on, in each direction; `silent` for all links, new ones too. While it is
-    `closed`, new connections are hung up on. While it is `holding`, only the head of an event stream gets through, as
-    with proxies that wait for the whole. A piece with `lost` in it is lost.
+    `delay_s` holds for what is sent from now on, in each direction; `silent` for all links, new ones too, and `mute`
+    for what the far end says: requests arrive, replies do not. While it is `closed`, new connections are hung up on.
+    While it is `holding`, only the head of an event stream gets through, as with proxies that wait for the whole. A
+    piece with `lost` in it is lost.
     """
 
     def __init__(self, far: str | tuple[str, int]) -> None:
         """`far` is a unix socket's path, or host and port."""
         self.delay_s = 0.0
         self.silent = False
+        self.mute = False
         self.closed = False
         self.holding = False
         self.lost = b""
@@ -118,7 +122,7 @@ class Proxy:
     def heal(self) -> None:
         """A plain line again. What was swallowed stays lost, so the silenced links are cut."""
         held, self.holding = self.holding, False
-        self.delay_s, self.silent, self.closed, self.lost = 0.0, False, False, b""
+        self.delay_s, self.silent, self.mute, self.closed, self.lost = 0.0, False, False, False, b""
         self.cut(lambda link: link.silent or (held and link.streams))
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

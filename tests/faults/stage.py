@@ -4,9 +4,12 @@ The test is the stage's supervisor of Redis and Postgres: what it kills stays de
 """
 
 import contextlib
+import json
 import os
 import signal
 import threading
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,15 +24,16 @@ from quizcast.simulate import Progress, Report, run
 from tests.faults.proxy import Proxy
 from tests.fix_tree import Tree, environment, wait_until
 
-USERS = 200
+USERS = int(os.environ.get("FAULTS_USERS", "200"))  # who plays while something breaks
 PLAY_S = 120.0  # no game here takes longer, whatever happens to it
 
 
 class Stage:
     """Everything running. `redis` and `postgres` are the lines to the servers, `tree` is quizcast."""
 
-    def __init__(self, services: Services, redis: Proxy, postgres: Proxy, tree: Tree) -> None:
+    def __init__(self, services: Services, redis: Proxy, postgres: Proxy, tree: Tree, env: dict[str, str]) -> None:
         self.services = services
+        self.env = env  # for further parts
         self.redis = redis
         self.postgres = postgres
         self.tree = tree
@@ -47,9 +51,23 @@ class Stage:
 
     def metric(self, name: str) -> float:
         """The sum over all of a metric's label sets, as any web process tells it."""
-        with urllib.request.urlopen(f"{self.tree.url}/metrics") as reply:
-            lines = reply.read().decode().splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+        return metric(self.tree, name)
+
+    @contextlib.contextmanager
+    def without_workers(self) -> Iterator[None]:
+        """No worker runs, as the supervisor, who would replace it, is stopped; afterwards it does."""
+        self.tree.process.send_signal(signal.SIGSTOP)
+        try:
+            self.kill("quizcast: worker 0")
+            yield
+        finally:
+            self.tree.process.send_signal(signal.SIGCONT)
+
+    def drained(self) -> float:
+        """Wait until nothing waits for Postgres any more; how many seconds that took."""
+        began = time.monotonic()
+        wait_until(lambda: self.metric("quizcast_queue_depth") == 0)
+        return time.monotonic() - began
 
     def heal(self) -> None:
         """Everything as it was at first."""
@@ -58,6 +76,24 @@ class Stage:
         for name in self.services.dead():
             self.services.restart(name)
         wait_until(self.tree.ready, 60)
+
+
+def metric(tree: Tree, name: str, label: str = "") -> float:
+    """The sum over a metric's label sets (or those with this `name="value"`), as any web process tells it."""
+    with urllib.request.urlopen(f"{tree.url}/metrics") as reply:
+        lines = reply.read().decode().splitlines()
+    found = [line for line in lines if line.startswith((f"{name} ", f"{name}{{")) and label in line]
+    return sum(float(line.rpartition(" ")[2]) for line in found)
+
+
+def ready(tree: Tree) -> tuple[int, dict[str, dict[str, str]]]:
+    """Status and words of `/readyz`."""
+    try:
+        with urllib.request.urlopen(f"{tree.url}/readyz", timeout=10) as reply:
+            return reply.status, json.load(reply)
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, json.load(refusal)
 
 
 class Play:
@@ -102,10 +138,12 @@ class Play:
 
 
 @contextlib.contextmanager
-def set_up(folder: Path, *options: str, env: dict[str, str] | None = None) -> Iterator[Stage]:
+def set_up(
+    folder: Path, *options: str, env: dict[str, str] | None = None, redis_bin: Path | str = ""
+) -> Iterator[Stage]:
     """A stage; every write is synced to disk, as in production. `options` are those of `serve`."""
     with contextlib.ExitStack() as stack:
-        services = stack.enter_context(Services.start(Settings(data_dir=folder / "servers")))
+        services = stack.enter_context(Services.start(Settings(data_dir=folder / "servers", redis_bin=str(redis_bin))))
         postgres_socket = f"{_host(services.database_url)}/.s.PGSQL.5432"
         redis = stack.enter_context(Proxy(unquote(urlsplit(services.redis_url).path)))
         postgres = stack.enter_context(Proxy(postgres_socket))
@@ -113,9 +151,10 @@ def set_up(folder: Path, *options: str, env: dict[str, str] | None = None) -> It
             redis_url=f"redis://127.0.0.1:{redis.port}",
             database_url=f"postgresql://quizcast@127.0.0.1:{postgres.port}/quizcast?sslmode=disable",
         )
-        tree = Tree(folder / "data", "--web", "2", *options, env=settings | (env or {}))
+        settings |= env or {}
+        tree = Tree(folder / "data", "--web", "2", *options, env=settings)
         stack.callback(tree.end)
-        yield Stage(services, redis, postgres, tree)
+        yield Stage(services, redis, postgres, tree, settings)
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ from quizcast.domain.game import (
 from quizcast.domain.quiz import Order, Poll, QuizContent
 from quizcast.domain.scoring import Tally, outcome
 from quizcast.errors import (
+    AlreadyAnswered,
     AnswerInvalid,
     GameUnknown,
     OutOfPhase,
@@ -66,6 +67,8 @@ class Process:
             pending_max=1000,
             group_max=100,
             joins_per_second=10_000,
+            wait_s=10.0,
+            answers_per_second=10_000,
             ring=lambda _: None,
             complete=self.conductor.everybody_answered,
         )
@@ -506,14 +509,27 @@ async def test_polls_are_counted_and_not_scored(process: Process) -> None:
     assert {one.score for one in (await process.games.standings(game.id, 0)).values()} == {0}
 
 
-async def test_answers_are_checked_before_they_queue(process: Process) -> None:
+async def test_answers_are_checked_before_they_queue_and_refused_where_they_would_be_taken(process: Process) -> None:
     game = await new_game(process.live)
     assert process.games.quiz_at_hand(game.id) is None
     quiz = await process.games.quiz(game.id)
     assert process.games.quiz_at_hand(game.id) is quiz
-    for raw in (4, -1, "1", None, True, [1], 1.0):
-        with pytest.raises(AnswerInvalid):
-            answer_try(quiz, game.id, "p-Ada", 0, raw)
+    await process.join(game, "Ada")
+
+    async def verdict(raw: object) -> object:
+        shard = process.live.keys.shard_of(game.id)
+        (found,), _ = await Submissions(process.live).take_answers(shard, [answer_try(quiz, game.id, "p-Ada", 0, raw)])
+        return found
+
+    unfit = (4, -1, "1", None, True, [1], 1.0)
+    assert {type(await verdict(raw)) for raw in (*unfit, 1)} == {QuestionNotOpen}
+    await process.conductor.command(game.id, Open())
+    for raw in unfit:
+        refusal = await verdict(raw)
+        assert isinstance(refusal, AnswerInvalid)
+        assert refusal.detail
+    assert isinstance(await verdict(1), Taken)
+    assert {type(await verdict(raw)) for raw in unfit} == {AlreadyAnswered}
     for index in (-1, 3):
         with pytest.raises(QuestionNotOpen):
             answer_try(quiz, game.id, "p-Ada", index, 1)

@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
+import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import uvicorn
 
 from quizcast.web.http import read_body
-from quizcast.web.protocol import END, HOT_BODY_MAX, Handler, HotRequest, QuizcastProtocol, chunk
+from quizcast.web.protocol import END, HOT_BODY_MAX, Handler, HotRequest, QuizcastProtocol, Refusal, chunk, written
 from tests.integration.live_game import until
 
 OK, HEADERS = 202, [(b"content-type", b"text/plain")]
@@ -21,8 +24,12 @@ class Echo:
     def __init__(self) -> None:
         self.waiting: list[HotRequest] = []
         self.fault: Exception | None = None
+        self.over = False
 
-    def hot_handler(self, _method: bytes, url: bytes) -> Handler | None:
+    def refusal(self, data: bytes) -> Refusal | None:
+        return (503, written(HEADERS, b"over")) if self.over and data.startswith(b"POST /hot") else None
+
+    def hot_handler(self, _method: bytes, url: bytes, *, full: bool) -> Handler | None:
         return self.take if url.partition(b"?")[0] == b"/hot" else None
 
     def take(self, request: HotRequest) -> None:
@@ -149,6 +156,46 @@ async def test_pipelined_requests_are_answered_in_their_order(running: Running) 
     await running.waiting(1)
     running.app.reply()
     assert [(await line.reply())[1] for _ in range(4)] == [b"1", b"2", b"task:3", b"4"]
+
+
+async def test_a_request_refused_unparsed_leaves_its_line_as_it_was(running: Running) -> None:
+    line = await running.line()
+    for over in (True, False, True, True):
+        running.app.over = over
+        line.send(post(b"again"))
+        if not over:
+            await running.waiting(1)
+            running.app.reply()
+        head, body = await line.reply()
+        assert (head[:12], body) == ((b"http/1.1 503", b"over") if over else (b"http/1.1 202", b"again"))
+        assert b"\r\ndate: " in head
+
+
+async def test_what_comes_behind_a_refused_request_is_answered_behind_it(running: Running) -> None:
+    line = await running.line()
+    (protocol,) = running.server.server_state.connections
+    running.app.over = True
+    # In one turn of the loop, as it happens to a server that is busy.
+    protocol.data_received(post(b"1"))  # type: ignore[union-attr]
+    running.app.over = False
+    protocol.data_received(post(b"2")[:9])  # type: ignore[union-attr]
+    protocol.data_received(post(b"2")[9:] + post(b"3", "/other"))  # type: ignore[union-attr]
+    await running.waiting(1)
+    running.app.reply()
+    assert [(await line.reply())[1] for _ in range(3)] == [b"over", b"2", b"task:3"]
+
+
+async def test_a_body_that_looks_like_a_request_is_none(running: Running) -> None:
+    line = await running.line()
+    body = b"POST /hot HTTP/1.1"
+    line.send(post(body).removesuffix(body))
+    await asyncio.sleep(0.05)
+    running.app.over = True
+    line.send(body)
+    await running.waiting(1)
+    running.app.reply()
+    head, said = await line.reply()
+    assert (head[:12], said) == (b"http/1.1 202", body)
 
 
 async def test_a_thousand_pipelined_requests_that_are_refused_at_once_are_no_recursion(running: Running) -> None:
@@ -307,6 +354,30 @@ async def test_nothing_is_kept_of_what_a_stream_was_asked_with(running: Running)
     assert not protocol.headers  # type: ignore[union-attr]
     assert not protocol.scope  # type: ignore[union-attr]
     assert not protocol.url  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("how", ["stream", "waiting"])
+async def test_of_a_line_that_is_gone_nothing_is_left_for_the_garbage_collector(running: Running, how: str) -> None:
+    line = await running.line()
+    line.send(post(b"x"))
+    await running.waiting(1)
+    request = running.app.waiting.pop()
+    gc.collect()
+    gc.disable()
+    try:
+        held: list[object] = []
+        if how == "stream":
+            held += [request.stream(200, HEADERS)]  # as the hub's streams hold their transport
+            request.left = partial(held.clear)
+        (protocol,) = map(weakref.ref, running.server.server_state.connections)
+        line.writer.transport.abort()
+        if how == "waiting":
+            await until(lambda: not running.server.server_state.connections)
+            request.reply(OK, HEADERS, b"")
+        del request, held
+        await until(lambda: protocol() is None)
+    finally:
+        gc.enable()
 
 
 async def test_a_reply_to_what_has_become_a_stream_cuts_the_line(running: Running) -> None:

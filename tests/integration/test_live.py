@@ -30,7 +30,7 @@ from quizcast.live import presence as presence_module
 from quizcast.live.games import Games, LiveGame, Standing
 from quizcast.live.log import RedisLog
 from quizcast.live.presence import Presence
-from quizcast.live.redis import SCRIPTS, Live
+from quizcast.live.redis import PRELUDE, SCRIPTS, Live
 from quizcast.live.submissions import AnswerTry, JoinTry, Submissions, Taken, Welcome
 from quizcast.live.views import Views
 from quizcast.settings import Settings
@@ -709,13 +709,14 @@ async def test_a_server_that_is_away_is_said_in_quizcasts_words(tmp_path: Any) -
         await Games(nowhere).load("g")
     assert raised.value.retry_after_s
     with pytest.raises(RedisUnavailable):
-        await nowhere.ping()
+        await nowhere.check()
     await nowhere.close()
 
 
 def test_every_script_is_known_and_says_what_it_takes_and_returns() -> None:
     folder = resources.files("quizcast.live").joinpath("lua")
     sources = {file.name.removesuffix(".lua"): file.read_text("utf-8") for file in folder.iterdir()}
+    del sources[PRELUDE]
     assert sorted(sources) == sorted(SCRIPTS)
     for name, source in sources.items():
         head = source.split("\nlocal", 1)[0]
@@ -764,11 +765,11 @@ async def test_a_call_that_is_cancelled_ends_however_far_it_was(live: Live) -> N
             await Games(live).due(1)
 
     chance = random.Random(5)
-    await live.ping()
+    await live.check()
     for _ in range(150):
         task = asyncio.create_task(busily())
         await asyncio.sleep(chance.random() * 0.005)
         task.cancel()
         done, _ = await asyncio.wait([task], timeout=2)
         assert done, "the cancellation was swallowed"
-    await live.ping()
+    await live.check()

@@ -1,6 +1,7 @@
 """Group commit: few calls under way per lane, everybody gets their own verdict, nobody is left waiting."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -12,10 +13,11 @@ from quizcast.errors import (
     Overloaded,
     QuizcastError,
     RedisUnavailable,
+    TooManyAnswers,
     TooManyJoins,
     Unavailable,
 )
-from quizcast.intake import CALLS_AT_ONCE, Intake, verdict_of
+from quizcast.intake import CALLS_AT_ONCE, JOINS_AT_ONCE, PACE_WINDOW_S, RETRY_AFTER_S, Intake, verdict_of
 from quizcast.live.submissions import AnswerTry, JoinTry, Taken, Welcome
 
 
@@ -31,6 +33,7 @@ class FakeSubmissions:
         self.refused: dict[str, QuizcastError] = {}
         self.complete: list[tuple[str, int]] = []
         self.short = 0
+        self.slow_s = 0.0
 
     async def take_answers(
         self, shard: int, tries: Sequence[AnswerTry]
@@ -50,7 +53,7 @@ class FakeSubmissions:
         self.under_way[shard] = self.under_way.get(shard, 0) + 1
         self.most_under_way = max(self.most_under_way, *self.under_way.values())
         try:
-            await asyncio.sleep(0)
+            await asyncio.sleep(self.slow_s)
             if self.gate is not None:
                 await self.gate.wait()
             if self.fault is not None:
@@ -66,8 +69,10 @@ def intake_on(submissions: FakeSubmissions, **changes: Any) -> tuple[Intake, lis
         "shard_of": lambda game_id: int(game_id[-1]),
         "shards": 2,
         "pending_max": 1000,
+        "wait_s": 10.0,
         "group_max": 64,
         "joins_per_second": 10_000,
+        "answers_per_second": 5,
         "ring": rung.append,
         "complete": lambda game_id, question: complete.append((game_id, question)),
     }
@@ -226,13 +231,111 @@ async def test_every_group_rings_for_the_flush_and_tells_what_is_complete() -> N
     assert complete == [("g1", 3)]
 
 
-async def test_a_flood_of_joins_is_slowed_before_it_reaches_the_queue() -> None:
+async def test_in_a_burst_people_may_wait_for_long_before_the_next_is_refused() -> None:
     submissions = FakeSubmissions()
-    intake, _, _ = intake_on(submissions, joins_per_second=20)
-    joins = [intake.join(JoinTry("g0", f"p{number}", f"n{number}", f"n{number}")) for number in range(50)]
-    outcomes = await asyncio.gather(*joins, return_exceptions=True)
-    assert sum(isinstance(one, Welcome) for one in outcomes) in (20, 21)
-    refused = [one for one in outcomes if isinstance(one, TooManyJoins)]
-    assert refused[0].retry_after_s
+    submissions.gate = asyncio.Event()
+    intake, _, _ = intake_on(submissions, wait_s=0.2)
+    told: list[Taken | QuizcastError] = []
+    for number in range(CALLS_AT_ONCE + 1):  # the last of them waits for the calls of the others
+        intake.submit(answer(number), told.append)
+        await turns()
+    await asyncio.sleep(0.1)
+    intake.submit(answer(7), told.append)
+    assert not intake.answers_full("g0")
+    await asyncio.sleep(0.15)
+    with pytest.raises(Overloaded) as refused:
+        intake.submit(answer(8), told.append)
+    assert refused.value.retry_after_s in RETRY_AFTER_S
+    assert intake.answers_full("g0")
+    assert not intake.answers_full("g1")
+    submissions.gate.set()
+    await turns(20)
+    assert not intake.answers_full("g0")
+    assert len(told) == CALLS_AT_ONCE + 2
+    intake.submit(answer(8), told.append)
+    await turns(20)
+    assert told[-1] == Taken(8, False)
+
+
+async def test_where_more_comes_than_can_be_taken_nobody_waits_for_long() -> None:
+    submissions = FakeSubmissions()
+    intake, _, _ = intake_on(submissions, wait_s=0.4, group_max=1)
+    submissions.slow_s = 0.02  # so that two calls at once take a hundred a second
+    waits: list[tuple[float, float]] = []
+    refused, began = 0, time.perf_counter()
+    while (now := time.perf_counter()) < began + 2:
+        try:
+            intake.submit(answer(1), lambda _verdict, at=now: waits.append((at, time.perf_counter() - at)))  # type: ignore[misc]
+        except Overloaded:
+            refused += 1
+        await asyncio.sleep(0.004)
+    standing = [wait for at, wait in waits if at > began + 1]
+    assert len(standing) > 50
+    assert refused > 50
+    # 0.1 s until the next is refused, 0.02 for a call, and what a busy machine adds.
+    assert sorted(standing)[len(standing) * 9 // 10] < 0.3
+    assert max(wait for at, wait in waits if at < began + 0.6) > 0.15  # in the beginning it may have been a burst
+
+
+async def test_who_hammers_is_held_back_and_nobody_else() -> None:
+    intake, _, _ = intake_on(FakeSubmissions(), answers_per_second=5)
+    tries_max = round(5 * PACE_WINDOW_S)
+    for _ in range(tries_max):
+        intake.admit_answer("p1")
+    with pytest.raises(TooManyAnswers) as refused:
+        intake.admit_answer("p1")
+    assert 0 < (refused.value.retry_after_s or 0) <= PACE_WINDOW_S
+    intake.admit_answer("p2")
+
+
+async def test_after_the_window_who_hammered_may_answer_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quizcast.intake.PACE_WINDOW_S", 0.2)
+    intake, _, _ = intake_on(FakeSubmissions(), answers_per_second=5)
+    intake.admit_answer("p1")
+    with pytest.raises(TooManyAnswers) as refused:
+        intake.admit_answer("p1")
+    await asyncio.sleep(refused.value.retry_after_s or 0)
+    intake.admit_answer("p1")
+
+
+async def test_those_who_were_admitted_come_in_in_their_order_a_few_at_a_time_and_none_more_once_they_wait_long() -> (
+    None
+):
+    intake, _, _ = intake_on(FakeSubmissions(), wait_s=0.1)
+    came: list[int] = []
+    leave = asyncio.Event()
+
+    async def come_in(who: int) -> None:
+        intake.admit_join()
+        async with intake.joining():
+            came.append(who)
+            await leave.wait()
+
+    coming = [asyncio.create_task(come_in(who)) for who in range(JOINS_AT_ONCE + 20)]
+    await asyncio.sleep(0.05)
+    assert came == list(range(JOINS_AT_ONCE))
+    assert not intake.joins_full
+    await asyncio.sleep(0.1)
+    assert intake.joins_full
+    with pytest.raises(TooManyJoins):
+        intake.admit_join()
+    leave.set()
+    await asyncio.gather(*coming)
+    assert came == list(range(JOINS_AT_ONCE + 20))
+    assert not intake.joins_full
+
+
+async def test_a_flood_of_joins_is_slowed_before_it_reaches_the_queue() -> None:
+    intake, _, _ = intake_on(FakeSubmissions(), joins_per_second=20)
+    refused = []
+    for _ in range(50):
+        try:
+            intake.admit_join()
+        except TooManyJoins as error:
+            refused.append(error.retry_after_s)
+    assert len(refused) in (29, 30)
+    assert set(refused) == set(RETRY_AFTER_S)  # they come back one after the other
+    assert intake.joins_full
     await asyncio.sleep(0.11)
-    assert isinstance(await intake.join(JoinTry("g0", "late", "late", "late")), Welcome)
+    assert not intake.joins_full
+    intake.admit_join()

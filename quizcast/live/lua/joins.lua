@@ -7,12 +7,36 @@
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local stamp = string.format('%.0f', now)
+
+assert(#KEYS % 7 == 1, 'keys')
+redis.call('XLEN', KEYS[1])
+local games, arg = {}, 1
+for key = 2, #KEYS, 7 do
+  local count = whole(ARGV[arg])
+  whole(ARGV[arg + 1])
+  whole(ARGV[arg + 2])
+  assert(count >= 0, 'arguments')
+  arg = arg + 3 + 4 * count
+  local game = redis.call('HMGET', KEYS[key], 'phase', 'shut', 'max', 'joins')
+  if game[1] then
+    game[3] = whole(game[3])
+    whole(game[4])
+  end
+  redis.call('HLEN', KEYS[key + 1])
+  redis.call('HLEN', KEYS[key + 2])
+  redis.call('SCARD', KEYS[key + 3])
+  redis.call('ZCARD', KEYS[key + 4])
+  redis.call('SCARD', KEYS[key + 5])
+  games[key] = game
+end
+assert(arg == #ARGV + 1, 'arguments')
+
 local out = {}
-local arg = 1
+arg = 1
 for key = 2, #KEYS, 7 do
   local count, ttl, here_ms = tonumber(ARGV[arg]), ARGV[arg + 1], tonumber(ARGV[arg + 2])
   arg = arg + 3
-  local game = redis.call('HMGET', KEYS[key], 'phase', 'shut', 'max')
+  local game = games[key]
   local size = redis.call('HLEN', KEYS[key + 1])
   local joined = {}
   for _ = 1, count do
@@ -26,12 +50,12 @@ for key = 2, #KEYS, 7 do
       or redis.call('SISMEMBER', KEYS[key + 3], 'name:' .. skeleton) == 1 then
       code = 6
     elseif person then
-      code, nickname = 1, string.match(person, '^%d+:%d+:(.*)$')
+      code, nickname = 1, string.match(person, '^%d+:%d+:(.*)$') or nickname
     elseif game[1] == 'finished' then
       code = 5
     elseif game[2] == '1' then
       code = 3
-    elseif size >= tonumber(game[3]) then
+    elseif size >= game[3] then
       code = 4
     elseif redis.call('HSETNX', KEYS[key + 2], skeleton, participant) == 0 then
       code = 2

@@ -2,13 +2,16 @@
 -- KEYS  1 rows, 2 dead
 -- ARGV  for each entry: id, reason
 -- returns nothing
-for i = 1, #ARGV, 2 do
-  local entry = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1]
-  if entry then
+assert(#ARGV % 2 == 0, 'arguments')
+redis.call('XLEN', KEYS[2])
+local entries = {}
+for i = 1, #ARGV, 2 do entries[i] = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1] end
+for i, entry in pairs(entries) do
+  -- In this order: a script that has begun to write may go on when the memory is full, and may not begin by adding.
+  if redis.call('XDEL', KEYS[1], entry[1]) == 1 then
     local fields = entry[2]
     fields[#fields + 1] = 'reason'
     fields[#fields + 1] = ARGV[i + 1]
     redis.call('XADD', KEYS[2], '*', unpack(fields))
-    redis.call('XDEL', KEYS[1], ARGV[i])
   end
 end

@@ -2,6 +2,14 @@
 -- KEYS  1 game   2 people   3 names   4 bans   5 here   6 waiting   7 done   8 rows   9 channel
 -- ARGV  1 participant   2 skeleton of the nickname   3 '1' to ban   4 row   5 the kicked event's data   6 ttl in seconds
 -- returns 1, or 0 when there was no such participant
+assert(#KEYS == 9 and #ARGV == 6, 'arguments')
+whole(ARGV[6])
+redis.call('HLEN', KEYS[3])
+redis.call('SCARD', KEYS[4])
+redis.call('ZCARD', KEYS[5])
+redis.call('SCARD', KEYS[6])
+redis.call('SCARD', KEYS[7])
+redis.call('XLEN', KEYS[8])
 if redis.call('HDEL', KEYS[2], ARGV[1]) == 0 then return 0 end
 local t = redis.call('TIME')
 local now = string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000))

@@ -115,14 +115,16 @@ function Writing({ quiz }) {
   const faults = question ? saver.saver.faultsOf(question).filter(({ missing }) => !missing || left.has(question.key)) : [];
 
   return html`<div class="editor" onKeyDown=${keyed}>
-    <h1 class="unseen" dir="auto">${draft.title || t("editor.untitled")}</h1>
+    <h1 class="unseen" dir="auto">${draft.title.trim() || t("editor.untitled")}</h1>
     <div class="editor-bar">
       <${Link} class="button quiet" href="/host" aria-label=${t("host.to_quizzes")}><span aria-hidden="true">‹</span><span class="long">${t("host.quizzes")}</span><//>
       <label class="unseen" for="quiz-title">${t("editor.title")}</label>
       <input id="quiz-title" class="title-input" dir="auto" maxlength=${LIMITS.title} placeholder=${t("editor.untitled")} value=${draft.title} autocomplete="off"
         onInput=${({ target }) => change({ title: target.value })} onKeyDown=${(event) => event.key === "Enter" && document.getElementById("q-prompt")?.focus()} />
       <${SaveState} saver=${saver.saver} unfinished=${unfinished.length} onShow=${showFaults} />
-      <button type="button" class="button quiet" onClick=${() => setOpen("settings")}>${t("editor.settings")}</button>
+      <button type="button" class="button quiet" aria-label=${t("editor.settings")} onClick=${() => setOpen("settings")}>
+        <span class="long">${t("editor.settings")}</span>
+        <svg class="sign phone-only" viewBox="0 0 24 24" aria-hidden="true"><path d="M3 7h9m6 0h3M3 17h3m6 0h9M15 4v6M9 14v6" /></svg></button>
       <button type="button" class="button primary" onClick=${start}>${t("host.start")}</button>
     </div>
     <div class="editor-body">
@@ -181,7 +183,7 @@ function SaveState({ saver, unfinished, onShow }) {
   return html`<div class="save-state" data-tone=${tone} data-state=${state}>
     <span role="status">${text}</span>
     ${state === "failed" && html`<button type="button" class="button quiet" onClick=${() => saver.flush()}>${t("host.try_again")}</button>`}
-    ${state !== "failed" && unfinished > 0 && html`<button type="button" class="button quiet" onClick=${onShow}>${t("editor.show")}</button>`}
+    ${state === "saved" && unfinished > 0 && html`<button type="button" class="button quiet" onClick=${onShow}>${t("editor.show")}</button>`}
   </div>`;
 }
 

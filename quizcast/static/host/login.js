@@ -36,7 +36,7 @@ export function LoginForm({ fresh = false, email = "", onDone }) {
   const [busy, work] = useState(false);
   const [wrong, fail] = useState({});
   const form = useRef(null);
-  useEffect(() => form.current.querySelector(email ? "[name=password]" : "input").focus(), []);
+  useEffect(() => form.current.querySelector("[autofocus]")?.focus(), []);
 
   const send = async (event) => {
     event.preventDefault();
@@ -57,7 +57,7 @@ export function LoginForm({ fresh = false, email = "", onDone }) {
     }
   };
   const input = (name, type, autocomplete) => html`<input id=${`login-${name}`} name=${name} type=${type} required
-    autocomplete=${autocomplete} autocapitalize="off" spellcheck=${false} value=${wish[name]} aria-invalid=${name in wrong}
+    autofocus=${name === (fresh ? "name" : email ? "password" : "email")} autocomplete=${autocomplete} autocapitalize="off" spellcheck=${false} value=${wish[name]} aria-invalid=${name in wrong}
     aria-describedby=${name in wrong ? `login-${name}-wrong` : null}
     onInput=${({ target }) => set((before) => ({ ...before, [name]: target.value }))} />`;
   return html`<form class="stack" novalidate ref=${form} onSubmit=${send}>

@@ -106,7 +106,8 @@ export class Saver extends EventTarget {
   /** Forget what this tab has and the server has not. */
   discard() {
     this.#unstash();
-    this.draft = null;
+    this.draft = { ...this.draft, questions: [] };
+    this.state = "saved";
   }
 
   stop() {
@@ -241,7 +242,7 @@ export class Saver extends EventTarget {
 
   #stash = () => {
     clearTimeout(this.#stashing);
-    if (!this.draft || !this.unsaved) return;
+    if (!this.unsaved) return;
     const { draft, quiz } = this;
     try {
       sessionStorage.setItem(place(this.id), JSON.stringify({ draft, version: quiz?.version ?? null, good: [...this.#good], sent: this.#sent, key: this.#key }));

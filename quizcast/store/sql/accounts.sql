@@ -1,7 +1,10 @@
 -- name: insert_host
--- params id, email, name, password_hash; returns nothing; `hosts_email` refuses an address that is taken
+-- params id, email, name, password_hash; returns id, or nothing when the address is taken: an error would put it into
+-- the log of Postgres
 INSERT INTO hosts (id, email, name, password_hash)
-VALUES (%(id)s, %(email)s, %(name)s, %(password_hash)s);
+VALUES (%(id)s, %(email)s, %(name)s, %(password_hash)s)
+ON CONFLICT (lower(email)) DO NOTHING
+RETURNING id;
 
 -- name: host_by_email
 -- params email; returns id, email, name, password_hash
