@@ -11,7 +11,7 @@ import { Question } from "./question.js";
 import { keep, forget, latest, of } from "./seat.js";
 
 // What is said at the PIN, since another name would not help.
-const ABOUT_THE_GAME = new Set(["pin_unknown", "game_over", "game_locked", "game_full", "banned"]);
+const ABOUT_THE_GAME = new Set(["pin_unknown", "too_many_pins", "game_over", "game_locked", "game_full", "banned"]);
 
 function App() {
   const [pin, setPin] = useState(location.pathname.match(/^\/join\/(\d+)/)?.[1] ?? "");
