@@ -93,10 +93,14 @@ async def test_what_people_write_is_never_run(hall_api: Api, visit: Visit) -> No
     content = {
         "title": SCRIPT,
         "questions": [
-            asks(SCRIPT, [SCRIPT, "plain"], explanation=SCRIPT, media_url='https://127.0.0.1:9/"onerror="alert(1)'),
+            asks(SCRIPT, [SCRIPT, "plain"], explanation=SCRIPT, media_url="https://127.0.0.1:9/%22onerror=%22alert(1)"),
             {"kind": "text", "prompt": SCRIPT, "accepted": [SCRIPT], "time_limit_ms": 60_000},
         ],
     }
+    host = await hall_api.register()
+    for address in ("javascript:alert(1)", 'https://127.0.0.1:9/"onerror="alert(1)', "data:text/html,<script>"):
+        refused = await host.call("POST", "/quizzes", json={"title": "x", "questions": [asks("?", ["a", "b"], media_url=address)]})
+        assert refused.status_code == 422, address
     game, tabs = await watched(hall_api, visit, content, name)
     for tab in tabs:
         tab.faulty = True
