@@ -16,9 +16,14 @@ from tests.faults.proxy import Proxy
 from tests.fix_browser import FAULT
 from tests.fix_tree import Tree
 
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
-DESK = {"viewport": {"width": 1280, "height": 800}}
-WALL = {"viewport": {"width": 1280, "height": 720}}
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844},
+    "has_touch": True,
+    "is_mobile": True,
+    "device_scale_factor": 2,
+}
+DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
+WALL: dict[str, Any] = {"viewport": {"width": 1280, "height": 720}}
 
 EVERY_KIND: list[dict[str, Any]] = [
     {
@@ -54,7 +59,10 @@ EVERY_KIND: list[dict[str, Any]] = [
     },
     {"kind": "word_cloud", "prompt": "One word: how was today?"},
 ]
-QUIZ = {"title": "A bit of everything", "questions": [{"time_limit_ms": 60_000, **one} for one in EVERY_KIND]}
+QUIZ: dict[str, Any] = {
+    "title": "A bit of everything",
+    "questions": [{"time_limit_ms": 60_000, **one} for one in EVERY_KIND],
+}
 RIGHT: list[Any] = [1, [1, 2], True, 88, "Reykjavík", ["Mercury", "Mars", "Earth", "Jupiter"], 1, "sunny"]
 
 

@@ -10,14 +10,14 @@ from tests.fix_pages import DESK, EVERY_KIND, QUIZ, RIGHT, Tab, Visit, place_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-LOST = "document.activeElement === document.body || document.activeElement === null"
-# An outline, or a body of its own that changes; the main part takes the focus only to keep it.
+# An outline. The main part takes the focus only to keep it, and has none.
 SEEN = """() => {
   const one = document.activeElement;
   if (one.matches("main, body, dialog")) return true;
   const { outlineStyle, outlineWidth } = getComputedStyle(one);
   const box = one.getBoundingClientRect();
-  return outlineStyle !== "none" && parseFloat(outlineWidth) >= 2 && box.width > 0 && box.bottom > 0 && box.top < innerHeight;
+  const inView = box.width > 0 && box.bottom > 0 && box.top < innerHeight;
+  return inView && outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
 }"""
 
 

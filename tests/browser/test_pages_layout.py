@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.test_tour import TOO_WIDE, still
+from tests.browser.looks import misfits, still
 from tests.client import Api, Game
 from tests.fix_pages import DESK, PHONE, QUIZ, RIGHT, WALL, Tab, Visit, shown, tap
 
@@ -20,22 +20,6 @@ LONG = {
     "sentences": ("Which of these is it? " * 20, [f"{n}: " + "it is what it was " * 12 for n in range(8)]),
     "another direction": (ARABIC, PLANETS),
 }
-# The text of every choice lies within its tile, and no two of these lie on another.
-OVERLAPS = """() => {
-  const parts = [...document.querySelectorAll(".prompt, .tile, .countdown, .bar, .screen > header, .screen > footer")]
-    .map((one) => [one, one.getBoundingClientRect()]);
-  const found = [];
-  for (const [one, a] of parts) for (const [other, b] of parts) {
-    if (one === other || one.contains(other) || other.contains(one)) continue;
-    if (a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1)
-      found.push(`${one.className} on ${other.className || other.tagName}`);
-  }
-  for (const text of document.querySelectorAll(".tile > span[dir]")) {
-    const [inner, outer] = [text.getBoundingClientRect(), text.parentNode.getBoundingClientRect()];
-    if (inner.bottom > outer.bottom || inner.right > outer.right) found.push(`a choice out of its tile: ${text.innerText.slice(0, 20)}`);
-  }
-  return found;
-}"""
 
 
 def asks(prompt: str, choices: list[str], **more: Any) -> dict[str, Any]:
@@ -48,7 +32,7 @@ async def fits(*tabs: Tab) -> None:
     """Nothing is wider than its page, cut off, or upon another."""
     for tab in tabs:
         await still(tab.page)
-        found = [*await tab.page.evaluate(TOO_WIDE), *await tab.page.evaluate(OVERLAPS)]
+        found = await misfits(tab.page)
         assert not found, f"{tab.page.url}: {shown(found)}"
 
 
@@ -69,7 +53,7 @@ async def test_long_and_foreign_texts_keep_the_layout(hall_api: Api, visit: Visi
     explanation = "Because it is so. " * 50
     content = {"title": prompt[:200], "questions": [asks(prompt, choices, explanation=explanation)]}
     game, tabs = await watched(hall_api, visit, content, "Wolfeschlegelsteinha")
-    phone, wall, desk = tabs
+    phone, wall, _ = tabs
     await fits(*tabs)
     await game.open()
     for tab in (phone, wall):
@@ -99,7 +83,9 @@ async def test_what_people_write_is_never_run(hall_api: Api, visit: Visit) -> No
     }
     host = await hall_api.register()
     for address in ("javascript:alert(1)", 'https://127.0.0.1:9/"onerror="alert(1)', "data:text/html,<script>"):
-        refused = await host.call("POST", "/quizzes", json={"title": "x", "questions": [asks("?", ["a", "b"], media_url=address)]})
+        refused = await host.call(
+            "POST", "/quizzes", json={"title": "x", "questions": [asks("?", ["a", "b"], media_url=address)]}
+        )
         assert refused.status_code == 422, address
     game, tabs = await watched(hall_api, visit, content, name)
     for tab in tabs:

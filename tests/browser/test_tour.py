@@ -10,6 +10,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, Route
 
+from tests.browser.looks import misfits, still, words
 from tests.browser.tour import NAMES, tour
 from tests.client import Api
 from tests.faults.proxy import Proxy
@@ -26,45 +27,17 @@ LOOKS = [("phone", "light"), ("desktop", "dark")]
 PICTURES = "SCREENS" in os.environ
 if PICTURES:
     LOOKS += [("phone", "dark"), ("desktop", "light")]
-# Everything that can be seen and read, a line each; not what people have written.
-VISIBLE = """() => {
-  const lines = [];
-  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walk.nextNode()) {
-    const { parentElement, data } = walk.currentNode;
-    if (!data.trim() || parentElement.closest("script, noscript, svg, .mark, .brand, [dir=auto]")) continue;
-    lines.push(data.trim());
-  }
-  for (const one of document.querySelectorAll("[aria-label], [placeholder], [title], [alt]")) {
-    for (const name of ["aria-label", "placeholder", "title", "alt"]) if (one.getAttribute(name)) lines.push(one.getAttribute(name));
-  }
-  return lines;
-}"""
-# Whatever is wider than the page, or was cut off by its box.
-TOO_WIDE = """() => {
-  const { scrollWidth, clientWidth } = document.documentElement;
-  const cut = [...document.querySelectorAll(".screen, .screen main, .screen .tile, .button, .tile")].filter(
-    (one) => one.offsetParent && (one.scrollWidth > one.clientWidth + 1 || one.scrollHeight > one.clientHeight + 1));
-  const lost = scrollWidth > clientWidth
-    ? [...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > clientWidth + 1) : [];
-  return [...lost, ...cut].map((one) =>
-    `${one.tagName}.${one.className} ${one.scrollWidth}×${one.scrollHeight} in ${one.clientWidth}×${one.clientHeight}`);
-}"""
-
-
-async def still(page: Page) -> None:
-    """Wait until what comes in has come."""
-    await page.evaluate("""async () => {
-      await document.fonts.ready;
-      const running = document.getAnimations().filter((one) => one.playState === "running");
-      await Promise.all(running.map((one) => one.finished.catch(() => {})));
-    }""")
 
 
 async def violations(page: Page) -> list[dict[str, Any]]:
     found = (await Axe().run(page)).response["violations"]
     return [
-        {"rule": one["id"], "help": one["help"], "at": [node["html"][:160] + " · " + node["failureSummary"][-200:] for node in one["nodes"][:3]]} for one in found
+        {
+            "rule": one["id"],
+            "help": one["help"],
+            "at": [node["html"][:160] + " · " + node["failureSummary"][-200:] for node in one["nodes"][:3]],
+        }
+        for one in found
     ]
 
 
@@ -78,7 +51,7 @@ async def test_axe_finds_nothing_on_any_page_and_everything_fits(
         await still(tab.page)
         if PICTURES:
             await tab.page.screenshot(path=folder / f"{name}.png", full_page=not name.startswith("screen"))
-        found = [*await violations(tab.page), *await tab.page.evaluate(TOO_WIDE)]
+        found = [*await violations(tab.page), *await misfits(tab.page)]
         if found:
             wrong[name] = found
     assert not wrong, shown(wrong)
@@ -91,9 +64,7 @@ def marked(text: Any) -> Any:
     return [marked(one) for one in text] if isinstance(text, list) else f"«{text}»"
 
 
-async def test_no_page_says_a_word_that_is_not_in_the_files_of_texts(
-    hall_api: Api, visit: Visit, line: Proxy
-) -> None:
+async def test_no_page_says_a_word_that_is_not_in_the_files_of_texts(hall_api: Api, visit: Visit, line: Proxy) -> None:
     texts = json.loads((TEXTS / "de.json").read_text("utf-8"))
     body = json.dumps({key: marked(text) for key, text in texts.items()})
 
@@ -110,7 +81,7 @@ async def test_no_page_says_a_word_that_is_not_in_the_files_of_texts(
     async for name, tab in tour(hall_api, visit_marked, line, locale="de-DE"):
         if name == "nowhere":
             continue  # it runs no script
-        lines = [re.sub(r"«[^«»]*(«[^«»]*»[^«»]*)*»", "", line) for line in await tab.page.evaluate(VISIBLE)]
+        lines = [re.sub(r"«[^«»]*(«[^«»]*»[^«»]*)*»", "", line) for line in await words(tab.page)]
         found = [line for line in lines if re.search(r"[^\W\d_]{2}", line) and not any(one in line for one in own)]
         if found:
             wrong[name] = found
@@ -128,8 +99,8 @@ async def test_pages_speak_the_browsers_language_and_nothing_runs_over(
     foreign -= {text for text in own.values() if isinstance(text, str)}
     wrong: dict[str, Any] = {}
     async for name, tab in tour(hall_api, visit, line, size=SIZES[size], locale=locale):
-        found = [line for line in await tab.page.evaluate(VISIBLE) if line in foreign]
-        found += await tab.page.evaluate(TOO_WIDE)
+        found = [line for line in await words(tab.page) if line in foreign]
+        found += await misfits(tab.page)
         said = await tab.page.evaluate("document.documentElement.lang")
         if found or (said != language and name != "nowhere"):
             wrong[name] = [said, *found]

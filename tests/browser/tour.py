@@ -8,7 +8,7 @@ from playwright.async_api import expect
 
 from tests.client import Api, Game, Player
 from tests.faults.proxy import Proxy
-from tests.fix_pages import DESK, EVERY_KIND, PHONE, QUIZ, WALL, Tab, Visit
+from tests.fix_pages import DESK, EVERY_KIND, QUIZ, WALL, Tab, Visit
 
 NAMES = ["Ada", "Grace", "Noor", "Yusuf", "Mei", "Łukasz", "Zoë", "Ebru", "Tomás", "Chidi", "Ingrid", "Kaveh"]
 NUMBERS = [88, 85, 90, 60, 100, 72, 64, 120, 88, 52, 97, 110]

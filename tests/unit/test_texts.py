@@ -62,9 +62,7 @@ def first_argument(script: str, start: int) -> str:
     for place in range(start, len(script)):
         if script[place] in "([{":
             depth += 1
-        elif script[place] in ")]}" and (depth := depth - 1) < 0:
-            return script[start:place]
-        elif script[place] == "," and depth == 0:
+        elif (script[place] in ")]}" and (depth := depth - 1) < 0) or (script[place] == "," and depth == 0):
             return script[start:place]
     return script[start:]
 
