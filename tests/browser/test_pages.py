@@ -77,13 +77,11 @@ async def test_a_whole_game_on_three_pages_with_thirty_more(hall: Tree, hall_api
     await control.button("See the report").click()
     await control.shows("The best")
     await expect(control.page.locator(".scroll tbody tr")).to_have_count(CROWD + 1)
-    reply = await host.call("GET", f"/games/{game_id}/results")
-    results = reply.json()
+    results = (await host.call("GET", f"/games/{game_id}/results")).json()
     assert len(results["ranking"]) == CROWD + 1
     mine = next(row for row in results["ranking"] if row["nickname"] == nickname)
-    assert [one is not None for one in mine["answers"]] == [True] * len(EVERY_KIND)
     assert [one["correct"] for one in mine["answers"]] == [True] * 6 + [None] * 2
-    assert [sum(question["counts"].values()) for question in results["questions"]][:1] == [CROWD + 1]
+    assert all(None not in row["answers"] for row in results["ranking"])  # nobody's was lost
     line = control.page.locator(".scroll tbody tr").filter(has_text=nickname)
     await expect(line).to_contain_text(f"{mine['score']:,}")
     assert await line.locator('[data-state="right"]').count() == 6
