@@ -15,7 +15,9 @@ CROWD = 30
 
 async def press(control: Tab, says: str) -> None:
     """Let the host do what is next, which has to be this."""
-    await expect(control.page.locator(".next-bar .primary")).to_have_text(says)
+    button = control.page.locator(".next-bar .primary")
+    await expect(button).to_have_text(says)
+    await expect(button).to_be_enabled()
     await control.page.keyboard.press("Space")
 
 
