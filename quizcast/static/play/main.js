@@ -64,7 +64,7 @@ function Seat({ seat, onLeave }) {
 
 function Phase({ view, me, now, outbox, onLeave }) {
   const { question, closed, result } = view;
-  if (!view.phase) return html`<${Main} class="middle fill stack centred"><p class="muted">${t("connection.connecting")}</p><//>`;
+  if (!view.phase) return html`<${Main} class="middle fill stack centred"><h1 class="muted">${t("connection.connecting")}</h1><//>`;
   if (view.phase === "finished") return html`<${End} finished=${view.finished} me=${me} onLeave=${() => onLeave()} />`;
   if (!question) return html`<${Lobby} view=${view} me=${me} />`;
   if (view.phase === "question") {

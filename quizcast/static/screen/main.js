@@ -24,7 +24,7 @@ function arrive() {
 function Screen({ gameId, token }) {
   const { view, connection, now } = useGame({ gameId, token });
   if (connection.state === "refused") return html`<main class="middle stack fill centred"><h1>${t("screen.refused")}</h1><p>${t("screen.refused_hint")}</p></main>`;
-  if (!view.phase) return html`<main class="middle stack fill centred"><p class="muted">${t("connection.connecting")}</p></main>`;
+  if (!view.phase) return html`<main class="middle stack fill centred"><h1 class="muted">${t("connection.connecting")}</h1></main>`;
   return html`<div class="screen">
     <header>
       <${Brand} href="#" />
