@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.fix_nginx",
     "tests.faults.stage",
     "tests.fix_browser",
+    "tests.fix_pages",
     "tests.faults.world",
 ]
 

@@ -30,7 +30,7 @@ WRONG: list[Any] = [0, [0], True, 300, "Lyon", None, 1, "bad"]
 FIELDS: dict[str, tuple[set[str], set[str]]] = {
     "snapshot": (
         {"phase", "question_index", "question_count", "participants", "server_now_at"},
-        {"question", "closed", "result", "leaderboard", "me", "pin", "title", "question_on"},
+        {"question", "progress", "closed", "result", "leaderboard", "me", "pin", "title", "question_on"},
     ),
     "question": (
         {"index", "count", "kind", "prompt", "points", "opens_at", "closes_at", "server_now_at"},
