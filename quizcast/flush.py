@@ -41,6 +41,7 @@ GATHER_S = 0.1  # between small batches: ten commits a second instead of a thous
 IDLE_MS = 100  # with nothing new for so long, the job ends
 RUNG_MS = 3_000  # a ring that nobody answers is forgotten after this; a running flush renews it
 RING_EVERY_S = 0.1
+ASK_AGAIN_S = 1.0  # while the queue is away: not at every answer, or the ring would never be free for the sweep
 SWEEP_EVERY_S = 1.0
 WORK_AGAIN_S = 1.0
 GC_THRESHOLDS = (50_000, 20, 1000)  # a batch is that many objects, and no cycle among them
@@ -65,10 +66,17 @@ class Bell:
             self._tasks[shard] = asyncio.get_running_loop().create_task(self._ring(shard))
 
     async def ask(self, shard: int) -> None:
-        """Enqueue a flush of this shard, unless one is waiting or running. Raises `RedisUnavailable`."""
+        """Enqueue a flush of this shard, unless one is waiting or running.
+
+        Raises `RedisUnavailable`, or redis-py's own errors when the queue takes no jobs.
+        """
         if await self._rows.ring(shard, RUNG_MS):
-            # rq is synchronous, and must not hold up the event loop.
-            await asyncio.to_thread(self._enqueue, shard)
+            try:
+                # rq is synchronous, and must not hold up the event loop.
+                await asyncio.to_thread(self._enqueue, shard)
+            except RedisError:
+                await self._rows.answer_ring(shard)  # nobody else will, and the sweep would take it for a job
+                raise
 
     async def look(self, shard: int) -> Backlog:
         """What waits on this shard, and tell the metrics of it. Raises `RedisUnavailable`."""
@@ -91,6 +99,7 @@ class Bell:
                 await asyncio.sleep(RING_EVERY_S)
         except Exception as error:  # the workers' sweep finds what is waiting
             log.warning("a flush could not be asked for: %s", type(error).__name__)
+            await asyncio.sleep(ASK_AGAIN_S)
         finally:
             del self._tasks[shard]
 

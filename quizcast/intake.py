@@ -59,6 +59,7 @@ class Lane(Generic[Try, Verdict]):
         self._calls: set[asyncio.Task[None]] = set()
         self._size = INTAKE_GROUP.labels(kind)
         self._pending = INTAKE_PENDING.labels(kind)
+        self._shown = 0  # how many of ours that has: the lanes of a kind share it
         self._taken = INTAKE.labels(kind, "taken")
         self._seconds = INTAKE_SECONDS.labels(kind)
 
@@ -90,7 +91,8 @@ class Lane(Generic[Try, Verdict]):
             while self._waiting:
                 group = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._group_max))]
                 self._look(time.perf_counter())
-                self._pending.set(len(self._waiting))
+                self._pending.inc(len(self._waiting) - self._shown)
+                self._shown = len(self._waiting)
                 self._size.observe(len(group))
                 await self._settle(group)
         finally:  # here, and not in a callback a turn later: who came in between would wait for nobody

@@ -90,8 +90,8 @@ class Hub:
         """`envelope` wraps a frame for the transport, `farewell` ends its body; `now` is the server's clock in ms.
 
         `reached` is told how many ms after its stamp a kept event had gone out to all streams of a game here.
-        `slow` is told how many streams of a game here are behind with reading, every `LOOK_EVERY_S` while there are any
-        and once when there are none any more.
+        `slow` is told how many participants' streams of a game here are behind with reading, every `LOOK_EVERY_S` while
+        there are any and once when there are none any more.
         """
         self._reached = reached
         self._slow = slow
@@ -281,7 +281,8 @@ class Hub:
         channel.later("look", jittered(LOOK_EVERY_S), self._look, channel)
 
     def _look(self, channel: Channel) -> None:
-        before, channel.slow = channel.slow, sum(stream.behind for stream in channel.streams)
+        people = [stream for stream in channel.streams if stream.viewer.participant_id is not None]
+        before, channel.slow = channel.slow, sum(stream.behind for stream in people)
         if before or channel.slow:
             self._slow(channel.game_id, channel.slow)
         channel.later("look", LOOK_EVERY_S, self._look, channel)

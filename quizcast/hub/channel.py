@@ -67,7 +67,7 @@ class Channel:
         self.heard = Position(0, 0)  # the newest that was announced while the log was being read
         self.filling: asyncio.Task[None] | None = None
         self.again = False  # the log has to be read once more after that
-        self.slow = 0  # streams that were behind at the last look
+        self.slow = 0  # participants' streams that were behind at the last look
         self.kicks: list[str] = []  # who was kicked, so that nobody slips in who was at the door just then
         self.staff = Fleeting("staff")
         self.crowd = Fleeting("crowd")

@@ -96,8 +96,10 @@ async def store_rows(conn: Connection, entries: Sequence[Entry]) -> int:
             case RemovedRow(game_id, participant_id):
                 removals[game_id, participant_id] = max((entry.at,), removals.get((game_id, participant_id), (0,)))
             case OpeningRow(game_id, opening):
-                shuffle = "{" + ",".join(map(str, opening.shuffle)) + "}"
-                openings[game_id, opening.question] = (opening.opens_at, opening.closes_at, shuffle)
+                earlier = openings.get((game_id, opening.question))
+                if earlier is None or earlier[1] < opening.closes_at:
+                    shuffle = "{" + ",".join(map(str, opening.shuffle)) + "}"
+                    openings[game_id, opening.question] = (opening.opens_at, opening.closes_at, shuffle)
             case PhaseRow(game_id, phase):
                 last = phases.get((game_id,))
                 if last is None or (last[0] != Phase.FINISHED and last[1] <= entry.at) or phase is Phase.FINISHED:

@@ -5,6 +5,7 @@ Invariants: no input gets a traceback or a 500, and no token is ever in a URL th
 """
 
 import functools
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
@@ -148,7 +149,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     method: str
     path: str
-    handler: Handler | None  # None: served ahead of the router, by `web.app`
+    handler: Handler | None  # None: served ahead of the router, by `web.hot`
     who: Who
     says: str
     status: int = 200
@@ -259,7 +260,8 @@ def problem(error: QuizcastError) -> RawReply:
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     if error.retry_after_s is not None:
-        seconds = min(RETRY_AFTER_MAX_S, max(1, round(error.retry_after_s)))
+        # Up: who comes back a moment too early is refused once more.
+        seconds = min(RETRY_AFTER_MAX_S, max(1, math.ceil(error.retry_after_s)))
         headers.append((b"retry-after", str(seconds).encode()))
     return status, headers, encode_json(document)
 

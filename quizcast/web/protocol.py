@@ -266,6 +266,7 @@ class QuizcastProtocol(HttpToolsProtocol):
                 # Not at once: the loop reads from its lines as long as many have something to say, and a line that has
                 # its answer soon has. Nobody's turn would come while more is refused than can be read.
                 self._held, self._due = b"", 0.0
+                self._unset_keepalive_if_required()  # or the line could be closed for idling just before its turn
                 self.loop.call_soon(self._refuse, *refusal)
                 return
         super().data_received(data)

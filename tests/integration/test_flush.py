@@ -3,8 +3,10 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from redis import Redis
+from redis.exceptions import RedisError
 
 from quizcast.domain.game import Game
 from quizcast.errors import PostgresUnavailable
@@ -122,6 +124,16 @@ async def test_what_cannot_be_read_or_stored_is_put_aside_with_a_reason_and_the_
     assert dead[0][b"row"] == b"\xc1"  # as it was, for whoever decides
     assert len(dead) == 3
     assert (await Rows(live).backlog(SHARD)).rows == 0
+
+
+async def test_what_a_queue_that_is_away_does_not_take_is_free_to_be_asked_for_by_the_sweep(
+    settings: Settings, live: Live
+) -> None:
+    bell = Bell(msgspec.structs.replace(settings, queue_url="redis://127.0.0.1:1/0"), live)
+    for _ in range(2):  # one that finds the ring taken believes that a job is on its way
+        with pytest.raises(RedisError):
+            await bell.ask(SHARD)
+    await bell.close()
 
 
 async def test_installations_that_share_a_redis_leave_each_others_jobs_alone(settings: Settings, live: Live) -> None:

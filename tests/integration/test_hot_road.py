@@ -185,6 +185,19 @@ async def test_what_comes_behind_a_refused_request_is_answered_behind_it(running
     assert [(await line.reply())[1] for _ in range(3)] == [b"over", b"2", b"task:3"]
 
 
+async def test_a_line_is_not_closed_for_idling_while_a_request_on_it_is_about_to_be_refused(running: Running) -> None:
+    line = await running.line()
+    running.app.over = True
+    line.send(post(b"1"))
+    await line.reply()
+    (protocol,) = running.server.server_state.connections
+    assert protocol.timeout_keep_alive_task is not None
+    protocol.data_received(post(b"2"))  # type: ignore[union-attr]
+    assert protocol.timeout_keep_alive_task is None
+    assert (await line.reply())[1] == b"over"
+    assert protocol.timeout_keep_alive_task is not None
+
+
 async def test_a_body_that_looks_like_a_request_is_none(running: Running) -> None:
     line = await running.line()
     body = b"POST /hot HTTP/1.1"

@@ -254,6 +254,20 @@ async def test_workers_with_the_same_rows_do_not_lock_each_other_out(db: Databas
     assert len((await _contents(db))["answers"]) == 300
 
 
+async def test_a_question_that_got_more_time_keeps_its_latest_end_in_whatever_order_that_comes(
+    db: Database, game: Game
+) -> None:
+    ends = NOW + 20_000, NOW + 30_000
+    shown, longer = (entry(OpeningRow(game.id, Opening(question=0, opens_at=NOW, closes_at=end)), NOW) for end in ends)
+    for batches in ([[shown, longer]], [[longer, shown]], [[longer], [shown]]):
+        for batch in batches:
+            await store_or_bisect(db, batch)
+        async with db.write() as conn:
+            (opening,) = (await results.load_results(conn, game.id)).openings
+            assert opening.closes_at == ends[1]
+            await conn.execute("DELETE FROM openings")
+
+
 async def test_a_phase_never_goes_back(db: Database, game: Game) -> None:
     for phase, at, expected in (
         (Phase.QUESTION, NOW + 10, Phase.QUESTION),

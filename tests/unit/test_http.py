@@ -89,8 +89,8 @@ def test_a_class_without_a_row_has_that_of_the_one_above() -> None:
     assert status_of(NewKindOfConflict()) == 409
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(0.2, b"1"), (1.4, b"1"), (1.6, b"2"), (10**9, b"3600")])
-def test_retry_after_is_whole_seconds_in_bounds(seconds: float, told: bytes) -> None:
+@pytest.mark.parametrize(("seconds", "told"), [(0.2, b"1"), (1, b"1"), (1.4, b"2"), (1.6, b"2"), (10**9, b"3600")])
+def test_retry_after_is_whole_seconds_never_too_few_and_in_bounds(seconds: float, told: bytes) -> None:
     assert dict(problem(errors.TooMany(retry_after_s=seconds))[1])[b"retry-after"] == told
 
 

@@ -356,6 +356,22 @@ async def test_a_line_that_broke_a_moment_ago_takes_nothing_from_the_others() ->
 
 
 @in_virtual_time
+async def test_a_host_hears_of_participants_who_are_behind_and_not_of_a_slow_screen() -> None:
+    told: list[tuple[str, int]] = []
+    _, _, hub = world(slow=lambda game_id, streams: told.append((game_id, streams)))
+    await join(hub, STAFF, transport=FakeTransport(stuck=True))
+    await asyncio.sleep(3 * hub_module.LOOK_EVERY_S)
+    assert told == []
+    stream, _ = await join(hub, person("ada"), transport=FakeTransport(stuck=True))
+    await asyncio.sleep(2 * hub_module.LOOK_EVERY_S)
+    assert told == [(GAME, 1)] * 2
+    hub.detach(GAME, stream)
+    await asyncio.sleep(3 * hub_module.LOOK_EVERY_S)
+    assert told[2:] == [(GAME, 0)]  # once
+    await hub.stop()
+
+
+@in_virtual_time
 async def test_who_does_not_read_even_the_last_words_is_not_waited_for() -> None:
     _, _, hub = world()
     _, line = await join(hub, transport=FakeTransport(stuck=True))

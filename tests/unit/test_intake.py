@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from quizcast.errors import (
     AlreadyAnswered,
@@ -142,6 +143,23 @@ async def test_who_comes_as_both_calls_end_is_not_left_waiting() -> None:
     intake.submit(answer(2), told.append)
     await turns(20)
     assert told == [Taken(number, False) for number in range(3)]
+
+
+async def test_the_gauge_of_those_who_wait_is_of_all_lanes_together() -> None:
+    submissions = FakeSubmissions()
+    submissions.gate = asyncio.Event()
+    intake, _, _ = intake_on(submissions, group_max=1)
+    before = waiting()
+    tasks = [asyncio.create_task(taken(intake, answer(n, f"g{n % 2}"))) for n in range(20)]
+    await turns()
+    assert waiting() - before == 2 * (10 - CALLS_AT_ONCE)
+    submissions.gate.set()
+    await asyncio.gather(*tasks)
+    assert waiting() == before
+
+
+def waiting() -> float:
+    return REGISTRY.get_sample_value("quizcast_intake_pending", {"kind": "answer"}) or 0.0
 
 
 async def test_lanes_do_not_wait_for_each_other() -> None:
