@@ -37,7 +37,7 @@ class Nginx:
         command = nginx(self.port, folder, sockets)
         if upstream:
             site = folder / "site.conf"
-            site.write_text(re.sub(r"(?m)^ +server unix:.*\n(?: +server unix:.*\n)*", f"    {upstream}\n", site.read_text()))
+            site.write_text(re.sub(r"(?m)(^ +server unix:.*\n)+", f"    {upstream}\n", site.read_text()))
         with (folder / "said").open("wb") as said:
             self.process = subprocess.Popen(command, stdout=said, stderr=said)
         wait_until(self._answers)

@@ -49,7 +49,9 @@ def unit_name(kind: str, number: int) -> str:
 
 def units() -> list[Unit]:
     """The units of web processes and workers, in the order of their numbers. Raises `ProcessFailed`."""
-    shown = _systemctl("show", "--property=Id,ActiveState,MainPID", "quizcast-web@*.service", "quizcast-worker@*.service")
+    shown = _systemctl(
+        "show", "--property=Id,ActiveState,MainPID", "quizcast-web@*.service", "quizcast-worker@*.service"
+    )
     found = []
     for block in shown.split("\n\n"):
         told = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)

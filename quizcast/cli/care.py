@@ -45,13 +45,19 @@ def _bounds(_ctx: click.Context, _option: click.Parameter, text: str) -> "Bounds
 @click.command(options_metavar="[options]")
 @click.option("--web", default=f"1:{cores()}", callback=_bounds, metavar="MIN:MAX", help="Web processes [1:cores].")
 @click.option("--workers", default="1:2", show_default=True, callback=_bounds, metavar="MIN:MAX")
-@click.option("--streams", default=2500, show_default=True, type=click.FloatRange(1), help="One more above these, each.")
+@click.option(
+    "--streams", default=2500, show_default=True, type=click.FloatRange(1), help="One more above these, each."
+)
 @click.option("--cpu", default=0.6, show_default=True, type=click.FloatRange(0.05, 1), help="Cores, each; likewise.")
 @click.option("--queue-age", default=5.0, show_default=True, type=click.FloatRange(0.1), help="A worker more above, s.")
 @click.option("--up-after", default=30.0, show_default=True, type=click.FloatRange(0), help="Seconds after any step.")
-@click.option("--down-after", default=300.0, show_default=True, type=click.FloatRange(0), help="Seconds of little load.")
+@click.option(
+    "--down-after", default=300.0, show_default=True, type=click.FloatRange(0), help="Seconds of little load."
+)
 @click.option("--sockets", default="/run/quizcast", show_default=True, type=click.Path(path_type=Path))
-@click.option("--state", default="/var/lib/quizcast-autoscale/state.json", type=click.Path(path_type=Path), help="A file.")
+@click.option(
+    "--state", default="/var/lib/quizcast-autoscale/state.json", type=click.Path(path_type=Path), help="A file."
+)
 @click.option("--upstream", type=click.Path(path_type=Path), help="nginx's `server` lines go here; nginx is reloaded.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 def autoscale(
