@@ -1,4 +1,4 @@
-"""More or fewer web processes and workers on this machine, as it needs them: a look, and one step of each kind; floor 8.
+"""More or fewer web processes and workers on this machine: one look, and at most one step of each kind; floor 8.
 
 A timer calls `scale` every few seconds (see systemd/). What has to be known from look to look is in a file. nginx
 learns of web processes through another file, the `server` lines of its upstream: written and reloaded after one has

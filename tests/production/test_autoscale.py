@@ -24,7 +24,6 @@ from tests.production.units import Units, systemctl
 ROUND_S = 15.0  # the timer's
 USERS = 150  # from 3 processes on they have 50 streams each, and 60 are allowed
 _letters = iter(string.ascii_lowercase)  # a database for each test, whose name is of letters
-SYSTEMD = Path(__file__).parents[2] / "systemd"
 
 
 class Machine:

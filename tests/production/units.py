@@ -21,6 +21,7 @@ import pytest
 from tests.fix_tree import wait_until
 from tests.fix_web import start_part, stop_parts
 
+SYSTEMD = Path(__file__).parents[2] / "systemd"
 PROGRAM = f"""#!{sys.executable} -ISE
 import json, socket, sys
 with socket.socket(socket.AF_UNIX) as line:
@@ -91,13 +92,15 @@ class Units:
             return self._show(*words)
         if self.refuses and words[0].startswith(self.refuses):
             raise RuntimeError(f"Job for {words[0]}.service failed.")
-        self.done.append(f"{verb} {words[0]}")
+        self.done.append(f"{verb} {words[-1]}")
         match verb, words:
             case "try-reload-or-restart", ("nginx",):
                 if self.nginx is not None:
                     os.kill(self.nginx, signal.SIGHUP)
             case "start", (name,):
                 self._start(name)
+            case "enable", ("--now", name):
+                assert (SYSTEMD / name).is_file(), name
             case "stop", (name,):
                 stop_parts([self._running.pop(name)])
             case _:
