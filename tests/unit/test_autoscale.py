@@ -55,6 +55,14 @@ def test_on_a_load_that_stays_no_step_is_ever_taken_back(
     assert inside in (sorted(inside), sorted(inside, reverse=True))
 
 
+def test_no_load_at_all_lies_where_one_process_less_is_at_once_one_too_few() -> None:
+    six = Bounds(least=1, most=6)
+    for first in range(1, 7):
+        for load in range(0, 700, 5):
+            found = [first, *counts(six, Pace(up_s=0, down_s=0), first, [float(load)] * 12)]
+            assert found in (sorted(found), sorted(found, reverse=True)), load
+
+
 @given(bounds, paces, st.floats(0, 3000))
 def test_a_load_that_comes_at_once_is_met_as_soon_as_the_pace_allows(bounds: Bounds, pace: Pace, load: float) -> None:
     enough = min(bounds.most, max(bounds.least, math.ceil(load / UP)))
