@@ -38,7 +38,7 @@ demo: setup ## Play a whole game with simulated participants (ARGS="--users 1000
 	@$(RUN) quizcast demo $(ARGS)
 
 test: setup ## Run all tests (ARGS="tests/unit -k scoring")
-	$(call need,nginx-light gcc libc6-dev chromium,the tests need)
+	$(call need,nginx-light gcc libc6-dev chromium iproute2,the tests need)
 	$(RUN) pytest $(ARGS)
 
 screens: setup ## Take pictures of every page in every phase, into build/screens

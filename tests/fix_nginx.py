@@ -3,6 +3,7 @@
 Without TLS, which would need a certificate; else the site is as it is shipped. `make test` installs nginx.
 """
 
+import re
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -22,18 +23,23 @@ STOP_S = 15.0
 class Nginx:
     """nginx on a free port of the loopback; `sockets` is the folder with the web processes' `web-0.sock`, `web-1.sock`.
 
-    They need not be there: nginx then says 503, as it would in an installation.
+    They need not be there: nginx then says 503, as it would in an installation. `upstream` stands for the site's
+    `server` lines, where it is not about these two.
     """
 
-    def __init__(self, folder: Path, sockets: Path) -> None:
+    def __init__(self, folder: Path, sockets: Path, upstream: str = "") -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
+        command = nginx(self.port, folder, sockets)
+        if upstream:
+            site = folder / "site.conf"
+            site.write_text(re.sub(r"(?m)(^ +server unix:.*\n)+", f"    {upstream}\n", site.read_text()))
         with (folder / "said").open("wb") as said:
-            self.process = subprocess.Popen(nginx(self.port, folder, sockets), stdout=said, stderr=said)
+            self.process = subprocess.Popen(command, stdout=said, stderr=said)
         wait_until(self._answers)
 
     def _answers(self) -> bool:

@@ -1,11 +1,15 @@
-"""`doctor`, `version`: looking after an installation; inside `cli`."""
+"""`doctor`, `autoscale`, `version`: looking after an installation; inside `cli`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from quizcast import __version__
-from quizcast.cli.ground import begin, data_dir_option
+from quizcast.cli.ground import begin, cores, data_dir_option
+
+if TYPE_CHECKING:
+    from quizcast.autoscale import Bounds
 
 
 @click.command(options_metavar="[options]")
@@ -23,3 +27,69 @@ def doctor(data_dir: Path | None) -> int:
 def version() -> None:
     """Print the version."""
     click.echo(f"quizcast {__version__}")
+
+
+def _bounds(_ctx: click.Context, _option: click.Parameter, text: str) -> "Bounds":
+    from quizcast.autoscale import Bounds
+
+    least, _, most = text.partition(":")
+    try:
+        bounds = Bounds(least=int(least), most=int(most or least))
+    except ValueError as error:
+        raise click.BadParameter("two numbers, like 2:8") from error
+    if not 1 <= bounds.least <= bounds.most:
+        raise click.BadParameter("1 or more, and the first no more than the second")
+    return bounds
+
+
+@click.command(options_metavar="[options]")
+@click.option("--web", default=f"1:{cores()}", callback=_bounds, metavar="MIN:MAX", help="Web processes [1:cores].")
+@click.option("--workers", default="1:2", show_default=True, callback=_bounds, metavar="MIN:MAX")
+@click.option(
+    "--streams", default=2500, show_default=True, type=click.FloatRange(1), help="One more above these, each."
+)
+@click.option("--cpu", default=0.6, show_default=True, type=click.FloatRange(0.05, 1), help="Cores, each; likewise.")
+@click.option("--queue-age", default=5.0, show_default=True, type=click.FloatRange(0.1), help="A worker more above, s.")
+@click.option("--up-after", default=30.0, show_default=True, type=click.FloatRange(0), help="Seconds after any step.")
+@click.option(
+    "--down-after", default=300.0, show_default=True, type=click.FloatRange(0), help="Seconds of little load."
+)
+@click.option("--sockets", default="/run/quizcast", show_default=True, type=click.Path(path_type=Path))
+@click.option(
+    "--state", default="/var/lib/quizcast-autoscale/state.json", type=click.Path(path_type=Path), help="A file."
+)
+@click.option("--upstream", type=click.Path(path_type=Path), help="nginx's `server` lines go here; nginx is reloaded.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def autoscale(
+    web: "Bounds",
+    workers: "Bounds",
+    streams: float,
+    cpu: float,
+    queue_age: float,
+    up_after: float,
+    down_after: float,
+    sockets: Path,
+    state: Path,
+    upstream: Path | None,
+    dry_run: bool,
+) -> None:
+    """Start or stop a web process and a worker, if need be.
+
+    Looks at the systemd units of this machine once, takes at most one step of each kind, and says why. The timer
+    quizcast-autoscale.timer calls it every few seconds.
+    """
+    from quizcast.autoscale import Pace, Plan, scale
+
+    plan = Plan(
+        web=web,
+        workers=workers,
+        streams=streams,
+        cpu=cpu,
+        queue_s=queue_age,
+        pace=Pace(up_s=up_after, down_s=down_after),
+        sockets=sockets,
+        state=state,
+        upstream=upstream,
+    )
+    for line in scale(plan, token=begin("autoscale").metrics_token, dry_run=dry_run):
+        click.echo(line)
