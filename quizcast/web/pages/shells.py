@@ -82,7 +82,7 @@ def manifest() -> dict[str, object]:
 
 
 def page_headers(settings: Settings, *, secure: bool) -> dict[str, str]:
-    """A page's headers beside the server's own; `secure` when it came over TLS: else it may show pictures that did not."""
+    """A page's headers beside the server's own; `secure` if it came over TLS: else it may show pictures without."""
     elsewhere = ""
     if settings.static_url:
         site = urlsplit(settings.static_url)
