@@ -25,7 +25,7 @@ define need
 	fi
 endef
 
-.PHONY: help setup demo test lint check format lock bench bench-quick bench-peers soak capacity load-k6 load-artillery vendor clean
+.PHONY: help setup demo test screens lint check format lock bench bench-quick bench-peers soak capacity load-k6 load-artillery vendor clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -40,6 +40,10 @@ demo: setup ## Play a whole game with simulated participants (ARGS="--users 1000
 test: setup ## Run all tests (ARGS="tests/unit -k scoring")
 	$(call need,nginx-light gcc libc6-dev chromium,the tests need)
 	$(RUN) pytest $(ARGS)
+
+screens: setup ## Take pictures of every page in every phase, into build/screens
+	$(call need,chromium,the pictures need)
+	SCREENS=1 $(RUN) pytest tests/browser/test_tour.py -k axe
 
 lint: setup ## Check style, types and floors
 	$(RUN) ruff check

@@ -1,4 +1,8 @@
-"""Where pytest finds the fixtures: one plugin an idea."""
+"""Where pytest finds the fixtures: one plugin an idea; and which tests get another chance on a busy machine."""
+
+from pathlib import Path
+
+import pytest
 
 pytest_plugins = [
     "tests.fix_services",
@@ -8,5 +12,18 @@ pytest_plugins = [
     "tests.fix_nginx",
     "tests.faults.stage",
     "tests.fix_browser",
+    "tests.fix_pages",
     "tests.faults.world",
 ]
+
+# What these look at takes place in time, among processes that share the machine with others: what fails by the clock is
+# tried again, and told in the summary. A promise that is broken fails three times.
+TIMED = {"browser", "faults", "production"}
+TRIES_MORE = 2
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Called by pytest with all that is to be run."""
+    for item in items:
+        if TIMED & set(Path(item.nodeid.partition("::")[0]).parts):
+            item.add_marker(pytest.mark.flaky(reruns=TRIES_MORE))

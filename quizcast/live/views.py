@@ -9,7 +9,7 @@ from quizcast.domain.game import Game, Phase
 from quizcast.errors import GameUnknown, NotInGame
 from quizcast.live.games import Standing, decode_standing
 from quizcast.live.redis import Live
-from quizcast.wire.events import Me, Message, Position, Result, Snapshot, frame_of
+from quizcast.wire.events import Me, Message, Position, Progress, Result, Snapshot, frame_of
 
 _decode_game = msgspec.msgpack.Decoder(Game).decode
 _EVENTS = ("question", "extended", "closed", "leaderboard")
@@ -56,7 +56,7 @@ class Views:
         if state is None:
             raise GameUnknown()
         game = _decode_game(state)
-        size, me, standing = await self._of_people(game, participant_id, int(scored))
+        size, progress, me, standing = await self._of_people(game, participant_id, int(scored))
         if game.phase is Phase.FINISHED:
             board = final or board
         asked = game.phase in (Phase.QUESTION, Phase.CLOSED)
@@ -69,6 +69,7 @@ class Views:
             title=game.title,
             question_on=game.options.question_on,
             question=_in_time(question, extended) if asked and question else UNSET,
+            progress=progress or UNSET,
             closed=msgspec.Raw(closed) if game.phase is Phase.CLOSED and closed else UNSET,
             result=_result(int(scored), standing) if game.phase is Phase.CLOSED and standing else UNSET,
             leaderboard=msgspec.Raw(board) if board and game.phase is not Phase.QUESTION else UNSET,
@@ -89,16 +90,21 @@ class Views:
 
     async def _of_people(
         self, game: Game, participant_id: str | None, scored: int
-    ) -> tuple[int, Me | None, Standing | None]:
+    ) -> tuple[int, Progress | None, Me | None, Standing | None]:
         async with self._live.client.pipeline(transaction=False) as pipe:
             pipe.hlen(self._keys.people(game.id))
+            pipe.scard(self._keys.done(game.id))
+            pipe.scard(self._keys.waiting(game.id))
             if participant_id is not None:
                 pipe.hget(self._keys.people(game.id), participant_id)
                 pipe.hget(self._keys.outcomes(game.id, scored), participant_id)
                 pipe.hget(self._keys.answers(game.id, game.question_index or 0), participant_id)
-            size, *own = await self._live.do("snapshot", pipe.execute())
+            size, done, waiting, *own = await self._live.do("snapshot", pipe.execute())
+        progress = None
+        if game.phase is Phase.QUESTION and game.question_index is not None:
+            progress = Progress(index=game.question_index, answered=done, eligible=done + waiting)
         if participant_id is None:
-            return size, None, None
+            return size, progress, None, None
         person, outcome, answer = own
         if person is None:
             raise NotInGame()
@@ -113,7 +119,7 @@ class Views:
             answered=asked,
             answer=msgspec.Raw(answer.partition(b":")[2]) if asked else None,
         )
-        return size, me, standing
+        return size, progress, me, standing
 
 
 def _in_time(question: bytes, extended: bytes | None) -> msgspec.Raw:

@@ -156,7 +156,8 @@ Kept = Question | Extended | Closed | Leaderboard | Finished
 class Snapshot(_Event, frozen=True, kw_only=True):
     """Where the game stands, first on every fresh connection.
 
-    Once a question has closed, `closed` adds what was right, and `result` what that meant for the participant.
+    While a question is open, `progress` tells how many have answered. Once it has closed, `closed` adds what was right,
+    and `result` what that meant for the participant.
     """
 
     name = "snapshot"
@@ -169,6 +170,7 @@ class Snapshot(_Event, frozen=True, kw_only=True):
     title: str
     question_on: QuestionOn
     question: msgspec.Raw | UnsetType = UNSET
+    progress: "Progress | UnsetType" = UNSET
     closed: msgspec.Raw | UnsetType = UNSET
     result: "Result | UnsetType" = UNSET
     leaderboard: msgspec.Raw | UnsetType = UNSET

@@ -30,7 +30,7 @@ WRONG: list[Any] = [0, [0], True, 300, "Lyon", None, 1, "bad"]
 FIELDS: dict[str, tuple[set[str], set[str]]] = {
     "snapshot": (
         {"phase", "question_index", "question_count", "participants", "server_now_at"},
-        {"question", "closed", "result", "leaderboard", "me", "pin", "title", "question_on"},
+        {"question", "progress", "closed", "result", "leaderboard", "me", "pin", "title", "question_on"},
     ),
     "question": (
         {"index", "count", "kind", "prompt", "points", "opens_at", "closes_at", "server_now_at"},
@@ -110,7 +110,6 @@ async def test_a_game_of_every_kind_of_question_is_played_as_the_contract_says(a
             if asked["kind"] == "order":
                 shown = [choice["text"] for choice in asked["choices"]]
                 assert sorted(shown) == question["items"]
-                assert shown != question["items"]
                 right = [shown.index(item) for item in question["items"]]
                 wrong = right[::-1]
             receipt = await ada.answered(index, right)
@@ -149,9 +148,8 @@ async def test_a_game_of_every_kind_of_question_is_played_as_the_contract_says(a
         assert again.status == 204
     results = await game.results_with(16)
     assert results.keys() == {"game", "questions", "ranking"}
-    assert [question.keys() for question in results["questions"]] == [
-        {"index", "kind", "prompt", "correct", "counts"}
-    ] * 8
+    always = {"index", "kind", "prompt", "points", "correct", "counts", "opens_at", "closes_at"}
+    assert all(always <= question.keys() <= always | {"choices"} for question in results["questions"])
     assert results["ranking"][0].keys() == {"rank", "participant_id", "nickname", "score", "answers"}
     assert results["ranking"][0]["score"] == finished["top"][0]["score"]
     for answer in results["ranking"][0]["answers"]:

@@ -97,6 +97,10 @@ class Proxy:
         self._thread.join()
         self._loop.close()
 
+    def lead_to(self, far: str | tuple[str, int]) -> None:
+        """Whither new connections go from now on."""
+        self._far = far
+
     def cut(self, which: Callable[[Link], bool] = lambda _: True) -> int:
         """Hang up on all links, or on some; how many."""
 

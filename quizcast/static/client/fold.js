@@ -67,7 +67,7 @@ export function fold(view, name, data) {
         finished: data.phase === "finished" ? (data.leaderboard ?? null) : null,
         me: data.me ?? null,
         result: data.result ?? null,
-        progress: data.phase === "question" && view.progress?.index === data.question_index ? view.progress : null,
+        progress: data.progress ?? null,
         joined: view.joined,
       };
     case "question":

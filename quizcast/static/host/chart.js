@@ -32,8 +32,8 @@ export function Chart({ labels, values, unit, most, label }) {
   }, [labels.join(), values.join()]);
   return html`<figure class="chart">
     <canvas ref=${canvas} aria-hidden="true"></canvas>
-    <table class="unseen"><caption>${label}</caption>
-      <tbody>${labels.map((name, place) => html`<tr key=${place}><th scope="row">${name}</th><td>${values[place]}${unit}</td></tr>`)}</tbody></table>
+    <div class="unseen"><table><caption>${label}</caption>
+      <tbody>${labels.map((name, place) => html`<tr key=${place}><th scope="row">${name}</th><td>${values[place]}${unit}</td></tr>`)}</tbody></table></div>
     <figcaption class="small muted" aria-hidden="true">${label}</figcaption>
   </figure>`;
 }

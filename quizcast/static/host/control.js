@@ -14,20 +14,25 @@ import { api, COOKIES, freshen } from "./session.js";
 
 const LOOK_MS = 3000; // between two looks at the connections and the lock
 const MORE_MS = 15_000;
+const FRESH_MS = 400; // for so long a button that has become another one takes no press: it was meant for the one before
 
 /** `game` as the API gave it; `onReport` leaves for the report. */
 export function Control({ game, onReport }) {
   const gameId = game.id;
   const { view, connection, now } = useGame({ gameId, headers: COOKIES, renew: async () => (await freshen(), true) });
-  const [busy, work] = useState(false);
+  const [sent, send] = useState(null); // the step of the game at which a command went out that has not come to its end
   const [skipped, skip] = useState(0); // questions that are passed over when the next is asked
   const [health, look] = useHealth(gameId, game.locked);
   const [asked] = useFetched(() => api("GET", `/games/${gameId}/results`), [gameId, view.index, view.phase]);
   const say = useContext(Saying);
 
+  // A new step is a new button: what is pressed there counts, although the last reply may still be on its way.
+  const step = [view.phase, view.index, view.leaderboard !== null].join();
+  const busy = sent === step;
+  const held = useFresh(step) || busy;
   const act = async (action, body) => {
     if (busy) return;
-    work(true);
+    send(step);
     try {
       await freshen();
       await command("", gameId, action, body);
@@ -35,12 +40,13 @@ export function Control({ game, onReport }) {
     } catch (error) {
       say(reason(error));
     }
-    work(false);
+    send((now) => (now === step ? null : now));
     look();
   };
   const ahead = upcoming(asked, view);
   const next = whatNext(view, ahead, skipped, act);
-  useSpace(next, busy);
+  const goOn = () => !held && next?.go();
+  useSpace(goOn);
 
   return html`<div class="wide control">
     <div class="stack control-main">
@@ -49,18 +55,19 @@ export function Control({ game, onReport }) {
       <div class="next-bar">
         ${view.phase === "finished"
           ? html`<button type="button" class="button primary big" onClick=${onReport}>${t("control.report")}</button>`
-          : next && html`<button type="button" class="button primary big" disabled=${busy} onClick=${next.go}>${next.label}</button>`}
+          : next && // not disabled, which would take the focus from it
+            html`<button type="button" class="button primary big" aria-disabled=${held} onClick=${goOn}>${next.label}</button>`}
         ${view.phase === "question" &&
-        html`<button type="button" class="button" disabled=${busy}
+        html`<button type="button" class="button" disabled=${held}
           onClick=${() => act("extend", { closes_at: view.question.closes_at + MORE_MS })}>${t("control.more_time", { n: MORE_MS / 1000 })}</button>`}
         ${view.phase === "closed" &&
         view.leaderboard === null &&
         view.question.points > 0 &&
-        html`<button type="button" class="button" disabled=${busy} onClick=${() => openNext(ahead, skipped, act)}>
+        html`<button type="button" class="button" disabled=${held} onClick=${() => openNext(ahead, skipped, act)}>
           ${t(ahead.length > skipped ? "control.no_board" : "control.finish")}</button>`}
         ${["lobby", "closed"].includes(view.phase) &&
         ahead.length > skipped + 1 &&
-        html`<button type="button" class="button quiet" disabled=${busy} onClick=${() => skip(skipped + 1)}>
+        html`<button type="button" class="button quiet" disabled=${held} onClick=${() => skip(skipped + 1)}>
           ${t("control.skip", { n: ahead[skipped].index + 1 })}</button>`}
         <span class="muted small keys">${t("control.space")}</span>
       </div>
@@ -102,15 +109,25 @@ function whatNext(view, ahead, skipped, act) {
   }
 }
 
+/** Whether the step has only just come: by another device, by the clock, or by the first of two clicks. */
+function useFresh(step) {
+  const [settled, settle] = useState(step);
+  useEffect(() => {
+    const timer = setTimeout(settle, FRESH_MS, step);
+    return () => clearTimeout(timer);
+  }, [step]);
+  return settled !== step;
+}
+
 /** The space bar presses the button, unless it means something where the focus is. */
-function useSpace(next, busy) {
+function useSpace(goOn) {
   const latest = useRef(null);
-  latest.current = busy ? null : next;
+  latest.current = goOn;
   useEffect(() => {
     const press = (event) => {
       if (event.key !== " " || event.repeat || event.target.closest("button, a, input, select, textarea, summary, dialog")) return;
       event.preventDefault();
-      latest.current?.go();
+      latest.current();
     };
     document.addEventListener("keydown", press);
     return () => document.removeEventListener("keydown", press);
@@ -198,7 +215,7 @@ function Phase({ view, now }) {
 
 function Lobby({ view }) {
   return html`<section class="stack card centred">
-    <h2 class="number" role="status">${t("play.participants", { n: view.participants })}</h2>
+    <h2 class="number"><span role="status">${t("play.participants", { n: view.participants })}</span></h2>
     ${!view.participants && html`<p class="muted">${t("control.lobby_hint")}</p>`}
     <ul class="names">${view.joined.map((name, place) => html`<li class="chip pops" key=${`${place}${name}`} dir="auto">${name}</li>`)}</ul>
   </section>`;

@@ -1,5 +1,5 @@
 // /host/games/ID: the controls while a game is played, the report once it is over. `Page({ gameId })`.
-import { html, useState } from "../ui/html.js";
+import { html, useEffect, useState } from "../ui/html.js";
 import { t } from "../ui/i18n.js";
 import { Control } from "./control.js";
 import { reason, useFetched } from "./parts.js";
@@ -10,6 +10,9 @@ import { api } from "./session.js";
 export function Page({ gameId }) {
   const [game, error] = useFetched(() => api("GET", `/games/${gameId}`), [gameId]);
   const [over, end] = useState(false);
+  useEffect(() => {
+    if (game) document.title = `${game.title} · quizcast`;
+  }, [game]);
   if (error) {
     return html`<div class="middle stack">
       <p class="note" data-tone="bad" role="alert">${reason(error)}</p>

@@ -1,7 +1,7 @@
 // The host's pages: one shell, and the page that the address names. /host/games/ID is game.js, fetched when it is wanted.
 import { Component, html, render, useContext, useEffect, useRef, useState } from "../ui/html.js";
 import { t } from "../ui/i18n.js";
-import { Brand, Dialog, useToasts } from "../ui/parts.js";
+import { Brand, Dialog, Main, useToasts } from "../ui/parts.js";
 import { Editor } from "./editor.js";
 import { Library } from "./library.js";
 import { Login, LoginForm } from "./login.js";
@@ -21,10 +21,10 @@ function Host() {
   const path = usePath();
   const { state, host } = useSession();
   const [toasts, say] = useToasts();
-  const main = useRef(null);
   const first = useRef(true);
   useEffect(() => {
-    if (!first.current && !main.current?.contains(document.activeElement)) main.current?.focus();
+    const main = document.getElementById("main");
+    if (!first.current && !main.contains(document.activeElement)) main.focus();
     first.current = false;
   }, [path]);
   useEffect(() => {
@@ -35,9 +35,9 @@ function Host() {
   return html`<${Saying.Provider} value=${say}>
     <a class="skip" href="#main">${t("host.skip")}</a>
     <${Topbar} host=${state === "out" ? null : host} />
-    <main id="main" class="fill" tabindex="-1" ref=${main}>
+    <${Main} id="main" class="fill">
       <${Fence} key=${path}>${page(path, state)}<//>
-    </main>
+    <//>
     ${state === "ended" && html`<${LoginAgain} host=${host} />`}
     ${toasts}
   <//>`;

@@ -124,27 +124,34 @@ function Order({ question, onAnswer, disabled }) {
     const wanted = buttons[by < 0 ? 0 : 1];
     (wanted.disabled ? buttons[by < 0 ? 1 : 0] : wanted).focus();
   }, [order]);
-  const drag = (event) => {
-    if (held === null) return;
+  const drag = useRef(null);
+  drag.current = ({ clientY }) => {
     const over = [...list.current.children].findIndex((line) => {
       const box = line.getBoundingClientRect();
-      return event.clientY < box.top + box.height * 0.5;
+      return clientY < box.top + box.height * 0.5;
     });
     const at = order.indexOf(held);
-    const to = over === -1 ? order.length - 1 : over > at ? over - 1 : over;
-    move(at, to);
+    move(at, over === -1 ? order.length - 1 : over > at ? over - 1 : over);
   };
+  // The page is listened to, and not the item: where that changes its place, a finger's events do not always follow it.
+  useEffect(() => {
+    if (held === null) return;
+    const dragged = (event) => drag.current(event);
+    const letGo = () => setHeld(null);
+    const events = { pointermove: dragged, pointerup: letGo, pointercancel: letGo };
+    for (const [name, act] of Object.entries(events)) addEventListener(name, act);
+    return () => {
+      for (const [name, act] of Object.entries(events)) removeEventListener(name, act);
+    };
+  }, [held]);
   const hold = (event, item) => {
-    if (disabled || event.target.closest("button")) return;
-    event.currentTarget.setPointerCapture(event.pointerId);
-    setHeld(item);
+    if (!disabled && !event.target.closest("button")) setHeld(item);
   };
   return html`<div class="stack">
     <p class="muted">${t("play.order")}</p>
     <ol class="order" ref=${list}>
       ${order.map(
-        (item, place) => html`<li key=${item} data-item=${item} data-held=${held === item} onPointerDown=${(event) => hold(event, item)}
-          onPointerMove=${drag} onPointerUp=${() => setHeld(null)} onPointerCancel=${() => setHeld(null)}>
+        (item, place) => html`<li key=${item} data-item=${item} data-held=${held === item} onPointerDown=${(event) => hold(event, item)}>
           <span class="row"><b class="place">${place + 1}</b><${Mark} choice=${item} /></span>
           <span dir="auto">${question.choices[item].text}</span>
           <button type="button" class="button quiet icon" disabled=${disabled || place === 0}

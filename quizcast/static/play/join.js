@@ -1,7 +1,7 @@
 // The door: a PIN, then a name. What goes wrong is said at the field, in words that tell what to do.
 import { html, useEffect, useRef, useState } from "../ui/html.js";
 import { t, tError, tList } from "../ui/i18n.js";
-import { Field } from "../ui/parts.js";
+import { Field, Main } from "../ui/parts.js";
 
 const NAME_MAX = 20; // as many fit a line of the leaderboard
 
@@ -14,7 +14,7 @@ export function AskPin({ onPin, wrong, again }) {
     event.preventDefault();
     if (pin) onPin(pin);
   };
-  return html`<form class="middle stack fill centred" onSubmit=${send}>
+  return html`<${Main} class="middle stack fill centred"><form class="stack centred" onSubmit=${send}>
     <h1>${t("join.title")}</h1>
     <div class="stack door card">
       <${Field} id="pin" label=${t("join.pin")} hint=${t("join.pin_hint")} wrong=${wrong}>
@@ -26,7 +26,7 @@ export function AskPin({ onPin, wrong, again }) {
     </div>
     ${again && html`<a class="button quiet" href=${`/join/${again.pin}`}>${t("join.again", { name: again.nickname })}</a>`}
     <p class="muted small">${t("join.hosting")} <a href="/host">${t("join.host")}</a></p>
-  </form>`;
+  </form><//>`;
 }
 
 /** Ask for a nickname. `onName(name)` resolves to an error's code, or to nothing when they are in. */
@@ -48,7 +48,7 @@ export function AskName({ pin, onName, onOtherPin }) {
       input.current?.focus();
     }
   };
-  return html`<form class="middle stack fill centred" onSubmit=${send}>
+  return html`<${Main} class="middle stack fill centred"><form class="stack centred" onSubmit=${send}>
     <h1>${t("join.name_title")}</h1>
     <div class="stack door card">
       <${Field} id="name" label=${t("join.name")} hint=${t("join.name_hint")} wrong=${wrong}>
@@ -60,7 +60,7 @@ export function AskName({ pin, onName, onOtherPin }) {
       <button class="button primary big block" disabled=${busy}>${t(busy ? "join.joining" : "join.join")}</button>
     </div>
     <button type="button" class="button quiet" onClick=${onOtherPin}>${t("join.other_pin", { pin })}</button>
-  </form>`;
+  </form><//>`;
 }
 
 /** A friendly name in the reader's language; two digits keep a thousand of them apart. */

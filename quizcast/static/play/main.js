@@ -2,7 +2,7 @@
 import { html, render, useEffect, useState } from "../ui/html.js";
 import { t, tError } from "../ui/i18n.js";
 import { Mark } from "../ui/marks.js";
-import { Brand, Connection } from "../ui/parts.js";
+import { Brand, Connection, Main } from "../ui/parts.js";
 import { useGame } from "../ui/game.js";
 import { join } from "../quizcast.js";
 import { AskName, AskPin } from "./join.js";
@@ -11,7 +11,7 @@ import { Question } from "./question.js";
 import { keep, forget, latest, of } from "./seat.js";
 
 // What is said at the PIN, since another name would not help.
-const ABOUT_THE_GAME = new Set(["pin_unknown", "game_over", "game_locked", "game_full", "banned"]);
+const ABOUT_THE_GAME = new Set(["pin_unknown", "too_many_pins", "game_over", "game_locked", "game_full", "banned"]);
 
 function App() {
   const [pin, setPin] = useState(location.pathname.match(/^\/join\/(\d+)/)?.[1] ?? "");
@@ -64,7 +64,7 @@ function Seat({ seat, onLeave }) {
 
 function Phase({ view, me, now, outbox, onLeave }) {
   const { question, closed, result } = view;
-  if (!view.phase) return html`<main class="middle fill stack centred"><p class="muted">${t("connection.connecting")}</p></main>`;
+  if (!view.phase) return html`<${Main} class="middle fill stack centred"><h1 class="muted">${t("connection.connecting")}</h1><//>`;
   if (view.phase === "finished") return html`<${End} finished=${view.finished} me=${me} onLeave=${() => onLeave()} />`;
   if (!question) return html`<${Lobby} view=${view} me=${me} />`;
   if (view.phase === "question") {
@@ -77,13 +77,14 @@ function Phase({ view, me, now, outbox, onLeave }) {
 }
 
 function Lobby({ view, me }) {
-  return html`<main class="middle fill stack centred">
+  return html`<${Main} class="middle fill stack centred">
     <p class="confetti" aria-hidden="true">${[0, 1, 2, 3, 4, 5, 6, 7].map((choice) => html`<${Mark} choice=${choice} />`)}</p>
     <h1 class="comes">${t("lobby.in", { name: me.nickname })}</h1>
     ${view.title && html`<p class="chip" dir="auto">${view.title}</p>`}
     <p>${t("lobby.wait")}</p>
     <p class="muted number" role="status">${t("play.participants", { n: view.participants })}</p>
-  </main>`;
+  <//>`;
 }
 
+document.title = `${t("title.play")} · quizcast`;
 render(html`<${App} />`, document.getElementById("app"));

@@ -2,13 +2,13 @@
 import { html } from "../ui/html.js";
 import { t, tNumber } from "../ui/i18n.js";
 import { Distribution } from "../ui/distribution.js";
-import { Board, Podium } from "../ui/parts.js";
+import { Board, Main, Podium } from "../ui/parts.js";
 import { Head, Said } from "./question.js";
 import { spelled } from "./controls.js";
 
 /** After `closed`: the participant's own result, once it is there, and what was right. */
 export function Outcome({ question, closed, result }) {
-  return html`<main class="middle stack comes">
+  return html`<${Main} class="middle stack comes">
     <${Head} question=${question} />
     <${Verdict} result=${result} />
     <h1 class="prompt" dir="auto">${question.prompt}</h1>
@@ -17,7 +17,7 @@ export function Outcome({ question, closed, result }) {
     <section class="stack" aria-label=${t("play.distribution")}>
       <${Distribution} question=${question} closed=${closed} mine=${result?.answer} />
     </section>
-  </main>`;
+  <//>`;
 }
 
 function Verdict({ result }) {
@@ -50,16 +50,16 @@ export function Standing({ leaderboard, me }) {
   const { top } = leaderboard;
   const shown = top.some((one) => one.participant_id === me.participant_id);
   const own = !shown && me.rank ? [{ ...me, gained: 0 }] : [];
-  return html`<main class="middle stack comes">
+  return html`<${Main} class="middle stack comes">
     <h1>${t("play.leaderboard")}</h1>
     <${Board} places=${[...top, ...own]} mine=${me.participant_id} />
     <p class="muted small">${t("play.participants", { n: leaderboard.participants })}</p>
-  </main>`;
+  <//>`;
 }
 
 /** The end. */
 export function End({ finished, me, onLeave }) {
-  return html`<main class="middle stack comes centred">
+  return html`<${Main} class="middle stack comes centred">
     <h1>${t("play.end")}</h1>
     <${Podium} top=${finished.top} />
     ${me.rank &&
@@ -68,5 +68,5 @@ export function End({ finished, me, onLeave }) {
       <span>${t("score.points", { n: me.score })}</span>
     </p>`}
     <button type="button" class="button primary big" onClick=${onLeave}>${t("play.another")}</button>
-  </main>`;
+  <//>`;
 }

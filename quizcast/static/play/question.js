@@ -2,7 +2,7 @@
 import { html } from "../ui/html.js";
 import { t, tError } from "../ui/i18n.js";
 import { Tile } from "../ui/marks.js";
-import { Countdown } from "../ui/parts.js";
+import { Countdown, Main } from "../ui/parts.js";
 import { Picture, useMoment } from "../ui/question.js";
 import { Control, spelled } from "./controls.js";
 
@@ -14,19 +14,19 @@ export function Question({ question, now, answer, onAnswer }) {
   const open = useMoment(question.opens_at, now);
   const over = useMoment(question.closes_at, now);
   if (!open) {
-    return html`<main class="middle stack fill centred">
+    return html`<${Main} class="middle stack fill centred">
       <p class="muted">${t("play.question_of", { index: question.index + 1, count: question.count })}</p>
       <h1 class="pops">${t("play.ready")}</h1>
-    </main>`;
+    <//>`;
   }
-  return html`<main class="middle stack comes">
+  return html`<${Main} class="middle stack comes">
     <${Head} question=${question} />
     <${Countdown} from=${question.opens_at} to=${question.closes_at} now=${now} />
     <h1 class="prompt" dir="auto">${question.prompt}</h1>
     <${Picture} url=${question.media_url} />
     ${answer ? html`<${Given} question=${question} answer=${answer} />` : html`<${Control} question=${question} disabled=${over} onAnswer=${onAnswer} />`}
     ${!answer && over && html`<p class="note" role="status">${t("play.time_up")}</p>`}
-  </main>`;
+  <//>`;
 }
 
 /** Which question it is, and what it is worth. */

@@ -6,9 +6,8 @@ import { Distribution } from "../ui/distribution.js";
 import { Board, Brand, Connection, Countdown, Podium } from "../ui/parts.js";
 import { useGame } from "../ui/game.js";
 import { Picture, useMoment } from "../ui/question.js";
+import { Fit } from "./fit.js";
 
-const LONG_PROMPT = 90; // characters, above which the letters get smaller
-const LONG_CHOICE = 60;
 const NAMES_MAX = 60;
 const BOARD_MAX = 8;
 
@@ -25,7 +24,7 @@ function arrive() {
 function Screen({ gameId, token }) {
   const { view, connection, now } = useGame({ gameId, token });
   if (connection.state === "refused") return html`<main class="middle stack fill centred"><h1>${t("screen.refused")}</h1><p>${t("screen.refused_hint")}</p></main>`;
-  if (!view.phase) return html`<main class="middle stack fill centred"><p class="muted">${t("connection.connecting")}</p></main>`;
+  if (!view.phase) return html`<main class="middle stack fill centred"><h1 class="muted">${t("connection.connecting")}</h1></main>`;
   return html`<div class="screen">
     <header>
       <${Brand} href="#" />
@@ -50,10 +49,10 @@ function Phase({ view, now }) {
 
 function Lobby({ view }) {
   const names = (view.joined ?? []).slice(-NAMES_MAX);
-  return html`<main>
+  return html`<${Fit}>
     <div class="lobby">
       <div class="stack">
-        <p class="address">${t("screen.go_to", { host: location.host })}</p>
+        <h1 class="address">${t("screen.go_to", { host: location.host })}</h1>
         <p class="muted">${t("screen.enter_pin")}</p>
         <p class="pin" aria-label=${t("screen.pin_is", { pin: view.pin })}>${grouped(view.pin)}</p>
       </div>
@@ -62,8 +61,8 @@ function Lobby({ view }) {
     <ul class="names" aria-live="polite">
       ${names.map((name, place) => html`<li class="chip pops" key=${`${place}${name}`} dir="auto">${name}</li>`)}
     </ul>
-    ${!names.length && html`<p class="muted">${t("screen.nobody_yet")}</p>`}
-  </main>`;
+    ${!view.participants && html`<p class="muted">${t("screen.nobody_yet")}</p>`}
+  <//>`;
 }
 
 function grouped(pin) {
@@ -74,57 +73,56 @@ function Ask({ view, now }) {
   const { question, progress } = view;
   const open = useMoment(question.opens_at, now);
   if (!open) {
-    return html`<main class="centred">
+    return html`<${Fit} class="centred">
       <p class="muted">${t("play.question_of", { index: question.index + 1, count: question.count })}</p>
       <p class="big-number pops">${t("play.ready")}</p>
-    </main>`;
+    <//>`;
   }
   const hidden = view.questionOn === "phones";
   const answered = progress?.index === question.index ? progress : null;
-  return html`<main class="comes">
+  return html`<${Fit} class="comes">
     <div class="row"><span class="muted">${t("play.question_of", { index: question.index + 1, count: question.count })}</span>
       <span class="push number">${answered ? t("screen.answered", { n: answered.answered, all: answered.eligible }) : ""}</span></div>
     ${hidden
       ? html`<h1>${t("screen.look_at_phone")}</h1>`
-      : html`<h1 dir="auto" class="prompt" data-long=${question.prompt.length > LONG_PROMPT}>${question.prompt}</h1>
+      : html`<h1 dir="auto" class="prompt">${question.prompt}</h1>
           <${Picture} url=${question.media_url} />
           <${Choices} question=${question} />`}
     <${Countdown} from=${question.opens_at} to=${question.closes_at} now=${now} />
-  </main>`;
+  <//>`;
 }
 
 function Choices({ question }) {
   const texts = question.kind === "true_false" ? [t("answer.true"), t("answer.false")] : (question.choices ?? []).map((one) => one.text);
-  if (!texts.length) return html`<p class="muted">${t(`screen.how_${question.kind}`)}</p>`;
-  const long = texts.some((text) => text.length > LONG_CHOICE) || texts.length > 6;
-  return html`<div class="tiles" data-long=${long}>
+  if (!texts.length) return html`<p class="muted how">${t(`screen.how_${question.kind}`)}</p>`;
+  return html`<div class="tiles">
     ${texts.map((text, choice) => html`<${Tile} key=${choice} choice=${choice} text=${text} />`)}
   </div>`;
 }
 
 function Closed({ view }) {
   const { question, closed } = view;
-  return html`<main class="comes">
-    <h1 dir="auto" class="prompt" data-long=${question.prompt.length > LONG_PROMPT}>${view.questionOn === "phones" ? t("play.distribution") : question.prompt}</h1>
+  return html`<${Fit} class="comes">
+    <h1 dir="auto" class="prompt">${view.questionOn === "phones" ? t("play.distribution") : question.prompt}</h1>
     ${(question.kind === "numeric" || question.kind === "text") && html`<p class="big-number answer" dir="auto">${[closed.correct].flat()[0]}</p>`}
     <${Distribution} question=${question} closed=${closed} most=${6} />
     ${closed.explanation && html`<p class="note" data-tone="good" dir="auto">${closed.explanation}</p>`}
-  </main>`;
+  <//>`;
 }
 
 function Standing({ leaderboard }) {
-  return html`<main>
+  return html`<${Fit}>
     <h1>${t("play.leaderboard")}</h1>
     <${Board} places=${leaderboard.top.slice(0, BOARD_MAX)} />
-  </main>`;
+  <//>`;
 }
 
 function End({ finished }) {
-  return html`<main class="centred">
+  return html`<${Fit} class="centred">
     <h1>${t("play.end")}</h1>
     <${Podium} top=${finished.top} />
     <p class="muted">${t("screen.played", { n: finished.participants, questions: finished.questions })}</p>
-  </main>`;
+  <//>`;
 }
 
 /** A wall's picture must not go dark in the middle of a game. */
@@ -142,4 +140,5 @@ function App(where) {
   return html`<${Screen} ...${where} />`;
 }
 
+document.title = `${t("title.screen")} · quizcast`;
 render(html`<${App} ...${arrive()} />`, document.getElementById("app"));

@@ -71,17 +71,18 @@ function ofTexts(_, { correct, counts }, mine, most) {
   }));
 }
 
-function ofNumbers(_, { correct, counts }, mine) {
+function ofNumbers(_, { correct, counts }, mine, most) {
   const given = Object.entries(counts).map(([text, count]) => [Number(text), count]);
   given.sort(([a], [b]) => a - b);
-  if (given.length <= BINS) {
+  const bins = Math.min(BINS, most);
+  if (given.length <= bins) {
     return given.map(([value, count]) => ({ text: tNumber(value), count, right: value === correct, mine: value === mine }));
   }
   const [low, high] = [given[0][0], given.at(-1)[0]];
-  const width = (high - low) / BINS;
-  return Array.from({ length: BINS }, (_, bin) => {
-    const [from, to] = [low + bin * width, bin === BINS - 1 ? high : low + (bin + 1) * width];
-    const within = (value) => value >= from && (bin === BINS - 1 ? value <= to : value < to);
+  const width = (high - low) / bins;
+  return Array.from({ length: bins }, (_, bin) => {
+    const [from, to] = [low + bin * width, bin === bins - 1 ? high : low + (bin + 1) * width];
+    const within = (value) => value >= from && (bin === bins - 1 ? value <= to : value < to);
     return {
       text: t("answer.from_to", { from: rounded(from, width), to: rounded(to, width) }),
       count: given.reduce((sum, [value, count]) => sum + (within(value) ? count : 0), 0),

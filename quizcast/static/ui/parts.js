@@ -15,6 +15,19 @@ export function Brand({ href = "/", onClick }) {
     </svg>quizcast</a>`;
 }
 
+/** What a page is about. When a change has taken away what had the focus, it takes it, so that no keyboard is left behind. */
+export function Main({ children, ...more }) {
+  const main = useRef(null);
+  useEffect(() => {
+    const look = () => document.activeElement === document.body && main.current?.focus({ preventScroll: true });
+    const changes = new MutationObserver(look);
+    changes.observe(main.current, { childList: true, subtree: true });
+    look();
+    return () => changes.disconnect();
+  }, []);
+  return html`<main tabindex="-1" ref=${main} ...${more}>${children}</main>`;
+}
+
 /** How the line is: `state` and `fault` are those of `Game.connection`. */
 export function Connection({ state, fault }) {
   if (state === "over") return null;
