@@ -60,7 +60,7 @@ NEAR_S = 2 * WATCH_EVERY_S  # deadlines that are read: each of them twice, so th
 ORPHANED_S = 0.5  # overdue, and none of the processes that have the game's people has closed it: now anybody may
 SPREAD_S = 0.02  # between the processes' attempts at one deadline, so that mostly the first does the work
 TOP = 10  # places in `finished`, and in `leaderboard` unless the host asks for more
-PEOPLE_FRESH_S = 1.0
+FRESH_S = 1.0  # of a PIN and a ranking: a whole hall asks for the same at once
 REACH_BELIEVED_MS = 60_000  # beyond it the clock was set between an event's stamp and now
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class Conductor:
         self._process = new_id()
         self._closing: set[tuple[str, int]] = set()
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
-        self._slow: set[str] = set()  # games of which we told a reach that makes the lead longer
+        self._far: set[str] = set()  # games of which we told a reach that makes the lead longer
         self._tasks: set[asyncio.Task[None]] = set()
         self._ranked: dict[str, tuple[float, list[Ranked]]] = {}
         self._pins: dict[str, tuple[float, str]] = {}
@@ -198,7 +198,7 @@ class Conductor:
         if not (pin.isascii() and pin.isdigit()):
             raise PinUnknown()
         found_at, game_id = self._pins.get(pin, (0.0, ""))
-        if not game_id or time.monotonic() - found_at > PEOPLE_FRESH_S:
+        if not game_id or time.monotonic() - found_at > FRESH_S:
             if len(self._pins) > 1000:
                 self._pins.clear()
             game_id = await self._games.find(pin)
@@ -208,7 +208,7 @@ class Conductor:
     async def ranked(self, game_id: str) -> list[Ranked]:
         """Everybody who takes part, from the best down; at most a second old. Raises `GameUnknown`."""
         made_at, ranked = self._ranked.get(game_id, (0.0, None))
-        if ranked is None or time.monotonic() - made_at > PEOPLE_FRESH_S:
+        if ranked is None or time.monotonic() - made_at > FRESH_S:
             ranked = await self._rank((await self._games.load(game_id)).game)
             if len(self._ranked) > 1000:
                 self._ranked.clear()
@@ -278,11 +278,11 @@ class Conductor:
         if reach_ms > REACH_BELIEVED_MS:
             return
         if lead_ms(GameOptions(), reach_ms) > LEAD_MS:
-            if len(self._slow) > 1000:
-                self._slow.clear()  # most of them are over, and what was told of the others is soon forgotten
-            self._slow.add(game_id)
-        elif game_id in self._slow:
-            self._slow.remove(game_id)
+            if len(self._far) > 1000:
+                self._far.clear()  # most of them are over, and what was told of the others is soon forgotten
+            self._far.add(game_id)
+        elif game_id in self._far:
+            self._far.remove(game_id)
         else:
             return
         self._spawn(self._tell_reach(game_id, reach_ms))
@@ -299,7 +299,7 @@ class Conductor:
         try:
             await self._games.tell_reach(game_id, self._process, reach_ms)
         except QuizcastError:  # the lead is then as before
-            self._slow.add(game_id)  # and the next event's reach is told, whatever it is
+            self._far.add(game_id)  # and the next event's reach is told, whatever it is
 
     def everybody_answered(self, game_id: str, question: int | None = None) -> None:
         """Nobody is waited for any more: close the question soon, if the host wants that."""

@@ -23,16 +23,14 @@ from quizcast.wire.rows import RemovedRow, Row, encode_row
 PIN_TRIES = 50
 PIN_AFTER_END_S = 600  # so that who comes late reads "over" and not "unknown"
 TAKEOVER_MS = 1500  # scoring 10,000 answers takes a tenth of that; longer, and the one who sealed has died
-AHEAD_MAX_MS = (
-    11_000  # no lead is longer: a question that opens later than that was asked before the clock was set back
-)
+AHEAD_MAX_MS = 11_000  # no lead is longer: a question that opens later was asked before the clock was set back
 QUIZZES_KEPT = 500  # games that one process plays at once; more only costs a read each
 SLOW_FRESH_S = 10  # told every 2 s while it holds
 REACH_FRESH_S = 600  # a process that is gone must not slow the game down for long
 HASH_CHUNK = 2000  # fields per HSET and per HSCAN: no command holds the server for more than a few ms
 
 _encode_game = msgspec.msgpack.Encoder().encode
-_decode_game = msgspec.msgpack.Decoder(Game).decode
+decode_game = msgspec.msgpack.Decoder(Game).decode
 _encode_quiz = msgspec.json.Encoder().encode
 _decode_quiz = msgspec.json.Decoder(QuizContent).decode
 _decode_answer = msgspec.json.Decoder(bool | int | float | str | Shuffle).decode
@@ -138,7 +136,7 @@ class Games:
         now, state, revision = await self.look(game_id, "state", "revision")
         if state is None:
             raise GameUnknown()
-        return LiveGame(game=_decode_game(state), revision=revision.decode(), now=int(now))
+        return LiveGame(game=decode_game(state), revision=revision.decode(), now=int(now))
 
     async def look(self, game_id: str, *fields: str) -> list[Any]:
         """The server's clock (ms, as bytes) and fields of the game's hash, read at one moment."""
@@ -153,7 +151,7 @@ class Games:
                 pipe.hlen(self._keys.people(game_id))
             replies = await self._live.do("load_many", pipe.execute())
         found = zip(game_ids, replies[::2], replies[1::2], strict=True)
-        return {game_id: (_decode_game(state), size) for game_id, state, size in found if state}
+        return {game_id: (decode_game(state), size) for game_id, state, size in found if state}
 
     def quiz_at_hand(self, game_id: str) -> QuizContent | None:
         """The game's own quiz, when this process has read it."""
@@ -361,7 +359,8 @@ class Games:
     async def connections(self, game_id: str) -> tuple[int, int, int]:
         """How many take part, how many of them are there right now, and how many streams are slow."""
         keys = self._keys
-        async with self._live.client.pipeline(transaction=False) as pipe:
+        # At one moment: somebody who joins in between would be there and not take part.
+        async with self._live.client.pipeline(transaction=True) as pipe:
             pipe.hlen(keys.people(game_id))
             pipe.zcount(keys.here(game_id), self._live.now(), "+inf")
             pipe.hvals(keys.slow(game_id))

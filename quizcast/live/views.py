@@ -7,11 +7,10 @@ from msgspec import UNSET
 
 from quizcast.domain.game import Game, Phase
 from quizcast.errors import GameUnknown, NotInGame
-from quizcast.live.games import Standing, decode_standing
+from quizcast.live.games import Standing, decode_game, decode_standing
 from quizcast.live.redis import Live
 from quizcast.wire.events import Me, Message, Position, Progress, Result, Snapshot, frame_of
 
-_decode_game = msgspec.msgpack.Decoder(Game).decode
 _EVENTS = ("question", "extended", "closed", "leaderboard")
 _FIELDS = ("epoch", "offset", "state", "scored", *(f"event:{name}" for name in _EVENTS))
 _FINAL = "event:finished"
@@ -55,7 +54,7 @@ class Views:
         now, epoch, offset, state, scored, question, extended, closed, board, final = await look
         if state is None:
             raise GameUnknown()
-        game = _decode_game(state)
+        game = decode_game(state)
         size, progress, me, standing = await self._of_people(game, participant_id, int(scored))
         if game.phase is Phase.FINISHED:
             board = final or board

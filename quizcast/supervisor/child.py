@@ -14,7 +14,9 @@ from contextlib import suppress
 from typing import IO
 
 LINES_KEPT = 15
-PROBE_TIMEOUT_S = 1.0  # how long the supervisor lets itself be held up by one process that does not answer
+# How long the supervisor lets itself be held up by one process that does not answer. Longer than `/readyz` ever takes:
+# a process whose servers are slow is ready all the same.
+PROBE_TIMEOUT_S = 2.5
 GOODBYE_S = 1.0  # for the last lines of a dead process, unless a grandchild holds the pipe
 # What hangs is killed after 5 to 6 s, before its people are taken for gone and a question closes without them.
 LOOK_EVERY_S = 1.0

@@ -45,6 +45,7 @@ from quizcast.web.http import (
     decode,
     problem_response,
     read_body,
+    refused,
     request_timer,
     respond,
 )
@@ -77,7 +78,7 @@ class App:
         self._images = Images()
         router = Starlette(
             routes=[*map(self._route, ENDPOINTS), *self._operations(), *self._pages.routes()],
-            exception_handlers={HTTPException: self._http_exception, Exception: _fault},
+            exception_handlers={QuizcastError: refused, HTTPException: self._http_exception, Exception: _fault},
             lifespan=self._lifespan,
         )
         router.router.redirect_slashes = False  # an address has one spelling; and a redirect would believe `Host`
@@ -112,10 +113,7 @@ class App:
     def _route(self, endpoint: Endpoint) -> Route:
         async def serve(request: Request) -> Response:
             request.state.route = endpoint.path
-            try:
-                return await self._call(endpoint, request)
-            except QuizcastError as error:
-                return problem_response(error)
+            return await self._call(endpoint, request)
 
         return Route(f"{BASE}{endpoint.path}", serve, methods=[endpoint.method])
 
@@ -223,7 +221,7 @@ class App:
         wanted = f"Bearer {self.settings.metrics_token}".encode()
         given = request.headers.get("authorization", "").encode()
         if self.settings.metrics_token and not hmac.compare_digest(given, wanted):
-            return problem_response(TokenInvalid())
+            raise TokenInvalid()
         metrics.DISK_FREE.set(free_bytes(self.settings.data_dir))
         # Here as well as in the workers: it is when none of them lives that somebody has to be told of the queue.
         with contextlib.suppress(QuizcastError, TimeoutError):
@@ -233,10 +231,7 @@ class App:
 
     async def _media(self, request: Request) -> Response:
         request.state.route = "/media/{media_id}"
-        try:
-            return await self._images.serve(request, self._at_work().db)
-        except QuizcastError as error:
-            return problem_response(error)
+        return await self._images.serve(request, self._at_work().db)
 
     async def _openapi(self, request: Request) -> Response:
         request.state.route = "/openapi.json"
@@ -253,7 +248,7 @@ class App:
 
     def _at_work(self) -> Services:
         if self.services is None:
-            raise Draining()
+            raise Draining(retry_after_s=1)
         return self.services
 
 

@@ -20,7 +20,7 @@ def kept(
 ) -> Response:
     """The content with its tag, or 304 when the client has it already."""
     tag = tag or tag_of(content)
-    own = {**headers, "etag": tag, "x-content-type-options": "nosniff"}
+    own = {**headers, "etag": tag}
     known = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
     if status == 200 and (tag in known or known == ["*"]):
         return Response(None, 304, own)

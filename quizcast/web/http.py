@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
-from typing import Annotated, Any, NoReturn, TypeAlias
+from typing import Annotated, Any, NoReturn, TypeAlias, cast
 
 import msgspec
 from msgspec import UNSET
@@ -281,6 +281,11 @@ def problem_response(error: QuizcastError) -> Response:
     """An error as a response."""
     status, headers, body = problem(error)
     return Response(body, status, {name.decode(): value.decode() for name, value in headers})
+
+
+async def refused(_request: Request, error: Exception) -> Response:
+    """What Starlette makes of an error that a route raised."""
+    return problem_response(cast("QuizcastError", error))
 
 
 def respond(endpoint: Endpoint, value: Any, accept: str) -> Response:

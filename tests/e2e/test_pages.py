@@ -22,7 +22,9 @@ async def test_what_a_browser_asks_for_is_there_and_its_head_alone_too(api: Api,
     assert (whole.status_code, head.status_code) == (200, 200)
     assert head.content == b""
     assert head.headers["content-length"] == str(len(whole.content))
+    # Once: a list of them is for the browser to make sense of.
     assert whole.headers["x-content-type-options"] == "nosniff"
+    assert whole.headers["referrer-policy"] == "no-referrer"
     again = await api.http.get(path, headers={"If-None-Match": whole.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 

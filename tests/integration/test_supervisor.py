@@ -12,8 +12,10 @@ import pytest
 
 from quizcast.errors import ProcessFailed, QuizcastError
 from quizcast.remote import Remote
+from quizcast.supervisor import child
 from quizcast.supervisor.child import Child
 from quizcast.supervisor.slot import Slot
+from quizcast.web import readiness
 from tests.fix_tree import Tree, environment, processes, quizcast, wait_until
 
 LOGIN = ("host@example.com", "a password of some length")
@@ -139,6 +141,10 @@ def test_unusable_keys_are_said_once_and_not_shown(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1].startswith("error: key 1 ")
     assert "hunter2" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_supervisor_waits_for_a_readiness_that_takes_as_long_as_it_may() -> None:
+    assert readiness.WAIT_S < child.PROBE_TIMEOUT_S
 
 
 def test_a_process_that_never_stays_up_is_given_up_with_its_last_words() -> None:

@@ -29,6 +29,13 @@ async def test_metrics_are_open_where_no_token_is_set() -> None:
         assert (await http.get("/metrics")).status_code == 200
 
 
+async def test_who_comes_before_the_process_is_at_work_is_told_when_to_come_back() -> None:
+    async with client() as http:
+        for path in ("/api/v1/me", "/readyz"):
+            reply = await http.get(path)
+            assert (reply.status_code, reply.json()["code"], reply.headers["retry-after"]) == (503, "draining", "1")
+
+
 async def test_another_sites_pages_may_call_when_they_are_named() -> None:
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
     async with client(cors_origins=(SITE,)) as http:
@@ -43,12 +50,13 @@ async def test_another_sites_pages_may_call_when_they_are_named() -> None:
         assert "ETag" in exposed.headers["access-control-expose-headers"]
 
 
-async def test_a_fault_of_ours_is_a_problem_document_too_and_is_counted() -> None:
+async def test_a_fault_of_ours_is_a_problem_document_too_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     async with client() as http:
-        # Without services every route that needs them is such a fault.
-        reply = await http.get("/readyz")
+        with monkeypatch.context() as patched:
+            patched.setattr("quizcast.web.app.free_bytes", lambda _folder: 1 / 0)
+            reply = await http.get("/metrics")
         assert reply.status_code == 500
         assert reply.headers["content-type"] == "application/problem+json"
         assert reply.json()["code"] == "error"
         metrics = (await http.get("/metrics")).text
-        assert 'quizcast_http_seconds_count{method="GET",route="/readyz",status="500"} 1.0' in metrics
+        assert 'quizcast_http_seconds_count{method="GET",route="/metrics",status="500"} 1.0' in metrics

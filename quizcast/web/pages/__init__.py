@@ -15,10 +15,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from quizcast.assets import TYPES, Assets
-from quizcast.errors import NotFound, QuizcastError
+from quizcast.errors import NotFound
 from quizcast.settings import Settings
 from quizcast.web.caching import ASK_FIRST, kept
-from quizcast.web.http import base_url, problem_response
+from quizcast.web.http import base_url
 from quizcast.web.pages import shells
 from quizcast.web.pages.static import StaticFiles
 
@@ -113,9 +113,6 @@ def _robots(request: Request) -> Response:
 def _serving(path: str, serve: Serve) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         request.state.route = path.replace(":path}", "}")
-        try:
-            return serve(request)
-        except QuizcastError as error:
-            return problem_response(error)
+        return serve(request)
 
     return endpoint

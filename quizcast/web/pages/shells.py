@@ -82,7 +82,7 @@ def manifest() -> dict[str, object]:
 
 
 def page_headers(settings: Settings, *, secure: bool) -> dict[str, str]:
-    """The headers of a page; `secure` when it came over TLS. Else it may show pictures that did not, too."""
+    """A page's headers beside the server's own; `secure` if it came over TLS: else it may show pictures without."""
     elsewhere = ""
     if settings.static_url:
         site = urlsplit(settings.static_url)
@@ -103,10 +103,8 @@ def page_headers(settings: Settings, *, secure: bool) -> dict[str, str]:
     }
     headers = {
         "content-security-policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
-        "referrer-policy": "no-referrer",  # the screen's address comes with a token
         "permissions-policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
         "cross-origin-opener-policy": "same-origin",
-        "x-content-type-options": "nosniff",
     }
     if not settings.frame_ancestors:
         headers["x-frame-options"] = "DENY"  # for what does not know `frame-ancestors`
