@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.fix_services",
+    "tests.fix_cluster",
     "tests.fix_store",
     "tests.fix_tree",
     "tests.fix_web",

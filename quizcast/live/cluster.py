@@ -160,14 +160,16 @@ class Cluster(AsyncCoreCommands):
             for place in self._whom_to_ask():
                 try:
                     async with asyncio.timeout(MAP_ANSWERS_S):
-                        asked = self._server(place).execute_command("CLUSTER SLOTS", current_host=place[0])  # type: ignore[no-untyped-call]
-                        found = await asked
+                        found = await self._server(place).execute_command("CLUSTER SLOTS")  # type: ignore[no-untyped-call]
                 except (RedisError, OSError, TimeoutError) as error:
                     failed = error
                     continue
-                ranges = sorted((first, last, who["primary"][:2]) for (first, last), who in found.items())
-                self._starts = [first for first, _, _ in ranges]
-                self._ranges = [(last, (str(host), int(port))) for _, last, (host, port) in ranges]
+                # First and last slot, then the master's host, port and more; no host stands for the one that was asked.
+                ranges = sorted((first, last, who[0], who[1]) for first, last, who, *_replicas in found)
+                self._starts = [first for first, *_ in ranges]
+                self._ranges = [
+                    (last, (host.decode() if host else place[0], int(port))) for _, last, host, port in ranges
+                ]
                 self._doubted, self._first = False, None
                 return
             raise RedisConnectionError("no server of the cluster answers") from failed
