@@ -1,6 +1,7 @@
 """Real Redis servers by the handful, on loopback: a cluster of three masters with a replica each, and Sentinels."""
 
 import contextlib
+import signal
 import socket
 import subprocess
 import time
@@ -78,9 +79,20 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
 
-    def info(self, section: str, name: str) -> Any:
-        """A value that it tells of itself."""
-        return self.client.info(section).get(name)
+    def pause(self) -> None:
+        """SIGSTOP: it is silent, and its connections look open."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
+    @property
+    def is_master(self) -> bool:
+        """Whether it is one, as it sees itself."""
+        return self.running and self.client.info("replication")["role"] == "master"
 
 
 class RedisCluster:
@@ -131,6 +143,11 @@ class RedisCluster:
                 return next(server for server in self.servers if server.port == master[1])
         raise LookupError(slot)
 
+    def replica_of(self, master: RedisServer) -> RedisServer:
+        """The one that would take its place."""
+        port = master.client.info("replication")["slave0"]["port"]
+        return next(server for server in self.servers if server.port == port)
+
     def move(self, slot: int, to: RedisServer, pause_s: float = 0.0) -> int:
         """Move a slot as `redis-cli --cluster reshard` does; how many keys that were.
 
@@ -147,7 +164,7 @@ class RedisCluster:
             if moved == half:
                 time.sleep(pause_s)
         for server in (to, source, *self.servers):
-            if server.running and server.info("replication", "role") == "master":
+            if server.is_master:
                 server.client.execute_command("CLUSTER SETSLOT", slot, "NODE", self.id_of(to))
         return moved
 
@@ -181,3 +198,67 @@ def running_cluster(folder: Path) -> Iterator[RedisCluster]:
         yield cluster
     finally:
         cluster.stop()
+
+
+class Watched:
+    """A master and two replicas, watched by three Sentinels, of whom two have to agree."""
+
+    NAME = "quizcast"
+    DOWN_MS = 1000  # after which a silent master is believed dead; Sentinel's own default is thirty times as long
+
+    def __init__(self, folder: Path) -> None:
+        first, second, third, *watching = free_ports(6)
+        self.ports = watching
+        self.servers = [RedisServer(folder / "first", first, {})]
+        for port in (second, third):
+            self.servers.append(RedisServer(folder / str(port), port, {"replicaof": f"127.0.0.1 {first}"}))
+        eventually(lambda: self.servers[0].client.info("replication")["connected_slaves"] == 2)
+        self._sentinels = [self._watch(folder / f"sentinel{port}", port, first) for port in watching]
+        for port in watching:
+            # Each has to know the replicas and the other two, before it can do anything for them.
+            eventually(lambda port=port: self._known_by(port) == (2, 2))  # type: ignore[misc]
+
+    @property
+    def url(self) -> str:
+        """Where quizcast finds it."""
+        places = ",".join(f"127.0.0.1:{port}" for port in self.ports)
+        return f"redis+sentinel://{places}/{self.NAME}"
+
+    @property
+    def master(self) -> RedisServer:
+        """Who is it, as a Sentinel says."""
+        asked = redis.Redis(port=self.ports[0], decode_responses=True)
+        _, port = asked.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", self.NAME)
+        return next(server for server in self.servers if server.port == int(port))
+
+    def stop(self) -> None:
+        """The end."""
+        for sentinel in self._sentinels:
+            sentinel.kill()
+            sentinel.wait()
+        for server in self.servers:
+            server.kill()
+
+    def _watch(self, folder: Path, port: int, master: int) -> subprocess.Popen[bytes]:
+        folder.mkdir()
+        config = folder / "sentinel.conf"  # which it rewrites with what it learns
+        config.write_text(
+            f"port {port}\nbind 127.0.0.1\n"
+            f"sentinel monitor {self.NAME} 127.0.0.1 {master} 2\n"
+            f"sentinel down-after-milliseconds {self.NAME} {self.DOWN_MS}\n"
+            f"sentinel failover-timeout {self.NAME} 5000\n"
+        )
+        with (folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                [str(find_redis()), str(config), "--sentinel"],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        eventually(redis.Redis(port=port).ping)
+        return process
+
+    def _known_by(self, port: int) -> tuple[int, int]:
+        found = redis.Redis(port=port, decode_responses=True).sentinel_masters()[self.NAME]
+        return int(found["num-slaves"]), int(found["num-other-sentinels"])
