@@ -68,10 +68,10 @@ class Cluster(AsyncCoreCommands):
         """Something says that keys are elsewhere now: look before the next call."""
         self._doubted = True
 
-    async def masters(self) -> list[Server]:
-        """All who have slots. Raises `RedisError`."""
-        await self._place(0)
-        return [self._server(place) for place in dict.fromkeys(place for _, place in self._ranges)]
+    async def masters(self) -> dict[str, Server]:
+        """Every server that has slots, by its place. Raises `RedisError`."""
+        await self._look()
+        return {f"{host}:{port}": self._server((host, port)) for _, (host, port) in self._ranges}
 
     def pipeline(self, transaction: bool = False) -> "_Pipeline":
         """Commands for one round trip to each of the servers; a transaction has keys of one slot."""
@@ -80,7 +80,7 @@ class Cluster(AsyncCoreCommands):
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """One command, as redis-py's methods make it."""
         if args[0] in EVERYWHERE:
-            replies = [await server.execute_command(*args, **options) for server in await self.masters()]  # type: ignore[no-untyped-call]
+            replies = [await server.execute_command(*args, **options) for server in (await self.masters()).values()]  # type: ignore[no-untyped-call]
             return replies[0]
         (reply,) = await self.run([_Command(args, options)], transaction=False)
         if isinstance(reply, Exception):

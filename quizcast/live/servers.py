@@ -31,6 +31,10 @@ class Server(aioredis.Redis):
         """The server that has a key: this one."""
         return self
 
+    async def masters(self) -> dict[str, "Server"]:
+        """Every server that has keys, by its place: this one, which needs no name."""
+        return {"": self}
+
     def line_of(self, shard: int) -> int:
         """Which of the lines for subscriptions a shard is on: there is one."""
         return 0

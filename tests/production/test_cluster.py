@@ -19,7 +19,7 @@ from quizcast.live.throttle import Throttle
 from quizcast.settings import Settings
 from quizcast.wire.events import Leaderboard, Message
 from tests.faults.stage import Play, metric
-from tests.fix_tree import Tree, environment
+from tests.fix_tree import Tree, environment, quizcast
 from tests.integration.live_game import answered, joined, new_game, until
 from tests.integration.test_live import opened
 from tests.production.redis_servers import NODE_TIMEOUT_MS, RedisCluster, RedisServer, eventually
@@ -208,3 +208,17 @@ def test_shards_lie_evenly_over_the_slots(shards: int) -> None:
     for masters in (1, 3, 5):
         held = Counter(key_slot(keys.due(shard).encode()) * masters // 16_384 for shard in range(shards))
         assert max(held.values()) - min(held.get(master, 0) for master in range(masters)) <= 2
+
+
+def test_doctor_looks_at_each_master_and_its_replicas(
+    redis_cluster: RedisCluster, services: Services, database_url: str
+) -> None:
+    env = environment(redis_url=redis_cluster.url, queue_url=services.redis_url, database_url=database_url)
+    told = quizcast("doctor", env=env).stdout
+    for server in redis_cluster.servers:
+        assert (f"Redis 127.0.0.1:{server.port}: " in told) is server.is_master
+    assert told.count("give it one more") == 3
+    assert "Redis of the job queue" in told
+    wanting = quizcast("doctor", env=env | {"QUIZCAST_REDIS_WAIT_REPLICAS": "2"})
+    assert wanting.returncode == 1
+    assert wanting.stdout.count("answers are refused: give it a replica") == 3
