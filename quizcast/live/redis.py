@@ -7,7 +7,6 @@ once so many replicas have it too, so that a failover cannot take it back.
 
 import asyncio
 import hashlib
-import itertools
 import logging
 import time
 import zlib
@@ -15,7 +14,6 @@ from collections.abc import Awaitable, Sequence
 from importlib import resources
 from typing import Any, TypeVar, cast
 
-from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -27,7 +25,6 @@ from quizcast.metrics import CLOCK_STEPS, REDIS_ERRORS, REDIS_SECONDS
 from quizcast.redisurl import Kind, RedisUrl
 from quizcast.settings import Settings
 
-SLOTS = 16_384
 RETRY_AFTER_S = 1.0
 CHECK_LIFE_S = 60
 CLOCK_STEP_MS = 10_000.0  # more than a reading can be late: that is what a clock was set by
@@ -42,16 +39,11 @@ log = logging.getLogger(__name__)
 
 
 class Keys:
-    """Builds every key. `{s3}` is the shard's hash tag; `G` stands for a game's id.
-
-    The tags are such that the shards lie as far from each other as the slots allow: servers that have equal ranges of
-    them have equal numbers of shards. `s3` is that of shard 3 if it lies where it should, or else `s3-1`, `s3-2`, …
-    """
+    """Builds every key. `{s3}` is the shard's hash tag; `G` stands for a game's id."""
 
     def __init__(self, prefix: str, shards: int) -> None:
         self.prefix = prefix
         self.shards = shards
-        self._tags = [_tag(shard, shards) for shard in range(shards)]
 
     def shard_of(self, game_id: str) -> int:
         """The shard a game lives on, for good: from 0 up to the number of shards."""
@@ -59,7 +51,7 @@ class Keys:
 
     def check(self, shard: int) -> str:
         """String: written to see whether the server takes writes."""
-        return f"{self.prefix}{{{self._tags[shard]}}}:check"
+        return f"{self.prefix}{{s{shard}}}:check"
 
     def beside(self, key: str) -> str:
         """String: written after a script, in the slot of its keys, to see how far the replicas are."""
@@ -131,22 +123,22 @@ class Keys:
 
     def due(self, shard: int) -> str:
         """Sorted set: games with an open question → ms at which it is to be closed."""
-        return f"{self.prefix}{{{self._tags[shard]}}}:due"
+        return f"{self.prefix}{{s{shard}}}:due"
 
     def rows(self, shard: int) -> str:
         """Stream: rows on their way to Postgres (`wire.rows`). Entries go when they are committed, never before."""
-        return f"{self.prefix}{{{self._tags[shard]}}}:rows"
+        return f"{self.prefix}{{s{shard}}}:rows"
 
     def dead(self, shard: int) -> str:
         """Stream: rows that Postgres refused, with `reason`. They stay until somebody decides."""
-        return f"{self.prefix}{{{self._tags[shard]}}}:dead"
+        return f"{self.prefix}{{s{shard}}}:dead"
 
     def rung(self, shard: int) -> str:
         """String: a flush of this shard has been asked for; a short life, so that no lost job can silence it."""
-        return f"{self.prefix}{{{self._tags[shard]}}}:rung"
+        return f"{self.prefix}{{s{shard}}}:rung"
 
     def _of(self, game_id: str, what: str) -> str:
-        return f"{self.prefix}{{{self._tags[self.shard_of(game_id)]}}}:{game_id}:{what}"
+        return f"{self.prefix}{{s{self.shard_of(game_id)}}}:{game_id}:{what}"
 
 
 class Live:
@@ -288,14 +280,6 @@ def new_client(settings: Settings, *, retries: int = 1) -> Server | Cluster:
     if url.kind is Kind.CLUSTER:
         return Cluster(url, settings, retries)
     return master_of(url, settings, retries) if url.kind is Kind.SENTINEL else server_at(url.url, settings, retries)
-
-
-def _tag(shard: int, shards: int) -> str:
-    for number in itertools.count():
-        tag = f"s{shard}-{number}" if number else f"s{shard}"
-        if key_slot(tag.encode()) * shards // SLOTS == shard:
-            return tag
-    raise AssertionError  # for the type checker: there are tags for each slot
 
 
 def _uptime_ms() -> float:
