@@ -6,6 +6,7 @@ import resource
 import stat
 from collections.abc import Iterator
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import msgspec
 from rich.console import Console
@@ -15,6 +16,9 @@ from rich.text import Text
 from quizcast.embedded import find_postgres, find_redis
 from quizcast.errors import QuizcastError
 from quizcast.settings import PREFIX, Settings, masked
+
+if TYPE_CHECKING:
+    from quizcast.live.probe import RedisFacts
 
 FILES_SPARE = 1000  # beside the streams: answers' connections, Redis, Postgres, logs
 SKEW_MS = 100.0  # a third of `lead_ms`: beyond it the fair start suffers
@@ -125,33 +129,57 @@ async def _servers(settings: Settings) -> list[Finding]:
 
 
 async def _redis(settings: Settings) -> list[Finding]:
-    from quizcast.live.probe import probe  # not needed, and half a second, where the servers are embedded
+    from quizcast.live.probe import probe, probe_queue  # not needed, and half a second, where the servers are embedded
 
     shown = masked("redis_url", settings.redis_url)
     try:
-        facts = await probe(settings)
+        servers = await probe(settings)
     except QuizcastError as error:
         advice = "start it, or correct QUIZCAST_REDIS_URL"
         return [Finding(level=Level.FAIL, what="Redis", seen=f"{shown}: {error}", advice=advice)]
+    findings = [finding for facts in servers for finding in _redis_server(settings, facts, shown)]
+    if settings.queue_url:
+        seen, level, advice = masked("queue_url", settings.queue_url), Level.OK, ""
+        try:
+            await probe_queue(settings)
+        except QuizcastError as error:
+            seen, level, advice = f"{seen}: {error}", Level.FAIL, "start it, or correct QUIZCAST_QUEUE_URL"
+        findings.append(Finding(level=level, what="Redis of the job queue", seen=seen, advice=advice))
+    return findings
+
+
+def _redis_server(settings: Settings, facts: "RedisFacts", shown: str) -> Iterator[Finding]:
+    name = f"Redis {facts.place}".rstrip()
     old = tuple(int(part) for part in facts.version.split(".")[:2] if part.isdigit()) < REDIS_FLOOR
-    findings = [
-        Finding(
-            level=Level.FAIL if old else Level.OK,
-            what="Redis",
-            seen=f"{shown}, version {facts.version}, answers in {facts.round_trip_ms:.1f} ms",
-            advice="quizcast needs Redis 7.0 or Valkey 7.2 or later" if old else "",
-        )
-    ]
+    yield Finding(
+        level=Level.FAIL if old else Level.OK,
+        what=name,
+        seen=f"{facts.place or shown}, version {facts.version}, answers in {facts.round_trip_ms:.1f} ms",
+        advice="quizcast needs Redis 7.0 or Valkey 7.2 or later" if old else "",
+    )
+    yield from _redis_config(facts, name)
+    if needed := settings.replicas_waited_for:
+        advice, level = "", Level.OK
+        if facts.replicas < needed:
+            level = Level.FAIL
+            advice = "answers are refused: give it a replica, or set QUIZCAST_REDIS_WAIT_REPLICAS=0 and risk them"
+        elif facts.replicas == needed:
+            level = Level.WARN
+            advice = "while one is away, as after a failover, answers are refused: give it one more"
+        seen = f"{facts.replicas} connected, {needed} must have an answer before it is acknowledged"
+        yield Finding(level=level, what=f"{name} replicas", seen=seen, advice=advice)
+    yield _clock(name, facts.ahead_ms, facts.round_trip_ms)
+
+
+def _redis_config(facts: "RedisFacts", name: str) -> Iterator[Finding]:
     if not facts.config:
-        findings.append(
-            Finding(
-                level=Level.WARN,
-                what="Redis on disk",
-                seen="the server does not tell its configuration",
-                advice="see in its console that appendonly is yes, appendfsync always, maxmemory-policy noeviction",
-            )
+        yield Finding(
+            level=Level.WARN,
+            what=f"{name} on disk",
+            seen="the server does not tell its configuration",
+            advice="see in its console that appendonly is yes, appendfsync always, maxmemory-policy noeviction",
         )
-        return [*findings, _clock("Redis", facts.ahead_ms, facts.round_trip_ms)]
+        return
     if facts.config.get("appendonly") != "yes":
         disk, level = "appendonly is off", Level.FAIL
         advice = "a restart of Redis loses answers that were accepted: CONFIG SET appendonly yes, appendfsync always"
@@ -160,19 +188,23 @@ async def _redis(settings: Settings) -> list[Finding]:
         advice = "a power cut may lose a second of accepted answers: CONFIG SET appendfsync always"
     else:
         disk, level, advice = "every write is synced before its answer", Level.OK, ""
-    findings.append(Finding(level=level, what="Redis on disk", seen=disk, advice=advice))
+    yield Finding(level=level, what=f"{name} on disk", seen=disk, advice=advice)
     policy = facts.config.get("maxmemory-policy", "")
     limited = facts.config.get("maxmemory", "0") != "0"
     evicts = limited and policy != "noeviction"
-    findings.append(
-        Finding(
-            level=Level.FAIL if evicts else Level.OK,
-            what="Redis memory",
-            seen=f"maxmemory-policy is {policy}" + ("" if limited else ", and there is no limit"),
-            advice="a full server would drop live games: CONFIG SET maxmemory-policy noeviction" if evicts else "",
-        )
+    yield Finding(
+        level=Level.FAIL if evicts else Level.OK,
+        what=f"{name} memory",
+        seen=f"maxmemory-policy is {policy}" + ("" if limited else ", and there is no limit"),
+        advice="a full server would drop live games: CONFIG SET maxmemory-policy noeviction" if evicts else "",
     )
-    return [*findings, _clock("Redis", facts.ahead_ms, facts.round_trip_ms)]
+    if facts.place and facts.config.get("cluster-require-full-coverage") == "yes":
+        yield Finding(
+            level=Level.WARN,
+            what=f"{name} in the cluster",
+            seen="cluster-require-full-coverage is yes",
+            advice="one master that is away stops the games of all: CONFIG SET cluster-require-full-coverage no",
+        )
 
 
 async def _postgres(settings: Settings) -> list[Finding]:

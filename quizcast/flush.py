@@ -20,6 +20,7 @@ from rq import Queue, SimpleWorker
 from quizcast.errors import QuizcastError
 from quizcast.live.redis import Live
 from quizcast.live.rows import HEAD, Backlog, Batch, Rows
+from quizcast.live.servers import queue_client
 from quizcast.metrics import (
     DEAD_DEPTH,
     DEAD_LETTERS,
@@ -54,7 +55,7 @@ class Bell:
 
     def __init__(self, settings: Settings, live: Live) -> None:
         self._rows = Rows(live)
-        self._connection = Redis.from_url(settings.queue_url or settings.redis_url, socket_timeout=5)
+        self._connection = queue_client(settings, socket_timeout=5)
         self._queue = jobs(settings.key_prefix, self._connection)
         self._wanted: set[int] = set()
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -191,7 +192,7 @@ def run_worker(settings: Settings) -> None:
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     threading.Thread(target=_sweep_for_ever, args=(settings,), name="sweep", daemon=True).start()
-    connection = Redis.from_url(settings.queue_url or settings.redis_url)
+    connection = queue_client(settings)
     while not _work(jobs(settings.key_prefix, connection)):
         time.sleep(WORK_AGAIN_S)
 

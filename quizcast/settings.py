@@ -10,7 +10,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
@@ -18,9 +18,11 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from quizcast.errors import Problem, SettingsInvalid
+from quizcast.redisurl import Kind, RedisUrl
 
 PREFIX = "QUIZCAST_"
 SECRETS = frozenset({"keys", "metrics_token"})
+ZERO_MEANS_NONE = frozenset({"redis_wait_replicas"})
 URLS = frozenset({"redis_url", "queue_url", "database_url", "replica_urls"})
 
 # These go into headers and markup: nothing in them may end what they stand in.
@@ -52,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     shards: int = 4
     key_prefix: str = "qc:"
     redis_timeout_s: float = 5.0
+    redis_wait_replicas: int | None = None
     redis_connections: int = 32
     db_pool_max: int = 4
     db_pool_waiting_max: int = 200
@@ -103,7 +106,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             try:
                 values[name] = _parse(text, hints[name])
             except ValueError:
-                kind = getattr(hints[name], "__name__", "list")
+                kind = getattr(_one_of(hints[name]), "__name__", "list")
                 # Never the value itself: it may be a secret in the wrong variable.
                 problems.append(Problem(path=variable, message=f"expected a value of type {kind}"))
         if problems:
@@ -118,7 +121,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         out = {}
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            out[PREFIX + name.upper()] = ",".join(value) if isinstance(value, tuple) else str(value)
+            text = "" if value is None else str(value)
+            out[PREFIX + name.upper()] = ",".join(value) if isinstance(value, tuple) else text
         return out
 
     @property
@@ -131,19 +135,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Whether `serve` has to bring its own Redis and Postgres."""
         return not (self.redis_url or self.database_url)
 
+    @property
+    def replicas_waited_for(self) -> int:
+        """How many replicas have to have an answer before it is acknowledged."""
+        if self.redis_wait_replicas is not None:
+            return self.redis_wait_replicas
+        return int(RedisUrl.parse(self.redis_url).kind is not Kind.SERVER)
+
 
 def _parse(text: str, hint: Any) -> Any:
     if isinstance(hint, types.GenericAlias):
         return tuple(part.strip() for part in text.split(",") if part.strip())
-    return hint(text)
+    return _one_of(hint)(text)
+
+
+def _one_of(hint: Any) -> Any:
+    """Of a value that may be None, which stands for one that depends on others, what it is otherwise."""
+    return hint.__args__[0] if isinstance(hint, types.UnionType) else hint
 
 
 def _out_of_range(settings: Settings) -> list[Problem]:
     problems = [
         Problem(path=PREFIX + name.upper(), message="must be a number above zero")
         for name in settings.__struct_fields__
-        if isinstance(value := getattr(settings, name), int | float) and not 0 < value < math.inf
+        if isinstance(value := getattr(settings, name), int | float)
+        and not (0 < value < math.inf or (name in ZERO_MEANS_NONE and value == 0))
     ]
+    problems += _of_redis(settings)
     if bool(settings.redis_url) != bool(settings.database_url):
         problems.append(
             Problem(
@@ -164,6 +182,22 @@ def _out_of_range(settings: Settings) -> list[Problem]:
             Problem(path="QUIZCAST_FRAME_ANCESTORS", message="must be sites like https://lms.example.org, by commas")
         )
     return problems
+
+
+def _of_redis(settings: Settings) -> Iterator[Problem]:
+    kinds = {}
+    for name in ("redis_url", "queue_url"):
+        try:
+            kinds[name] = RedisUrl.parse(getattr(settings, name)).kind
+        except ValueError as error:
+            yield Problem(path=PREFIX + name.upper(), message=str(error))
+    if kinds.get("queue_url") is Kind.CLUSTER:
+        yield Problem(path="QUIZCAST_QUEUE_URL", message="the job queue cannot live on a cluster; name a single server")
+    elif kinds.get("redis_url") is Kind.CLUSTER and not settings.queue_url:
+        yield Problem(
+            path="QUIZCAST_QUEUE_URL",
+            message="the job queue cannot live on a cluster; with one, name a single server for it here",
+        )
 
 
 def masked(name: str, value: Any) -> Any:
@@ -189,8 +223,8 @@ def without_password(url: str) -> str:
 
 
 DOCS: dict[str, str] = {
-    "redis_url": "Redis 7.0 or Valkey with the live games: `redis://`, `rediss://`, `unix://`. Empty: embedded",
-    "queue_url": "Redis of the job queue; empty: the same as the live one",
+    "redis_url": "Redis 7.0 or Valkey with the live games: one, Sentinels or a cluster (below). Empty: embedded",
+    "queue_url": "Redis of the job queue, no cluster; empty: the same as the live one",
     "database_url": "Postgres (15 or later), `postgresql://…`. Empty: embedded",
     "replica_urls": "read-only Postgres servers, by commas; the results of finished games are read there",
     "data_dir": "where the embedded servers, the key file and the metrics files live (0700)",
@@ -209,7 +243,8 @@ DOCS: dict[str, str] = {
     "shards": "over how many Redis slots games are spread; fixed for the life of a deployment",
     "key_prefix": "in front of every Redis key and channel",
     "redis_timeout_s": "how long one Redis call may take",
-    "redis_connections": "Redis connections that one process may open",
+    "redis_wait_replicas": "replicas that must have an answer before its 202; empty: 1 with cluster or Sentinels, or 0",
+    "redis_connections": "Redis connections that one process may open, to each server",
     "db_pool_max": "Postgres connections that one process may open, to the primary and to each replica",
     "db_pool_waiting_max": "requests that may wait for a Postgres connection before the next gets a 503",
     "db_timeout_s": "how long one request waits for a Postgres connection",

@@ -6,6 +6,7 @@ import pytest
 
 pytest_plugins = [
     "tests.fix_services",
+    "tests.fix_cluster",
     "tests.fix_store",
     "tests.fix_tree",
     "tests.fix_web",

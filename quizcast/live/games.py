@@ -16,7 +16,7 @@ from quizcast.domain.game import CloseReason, Game, Phase
 from quizcast.domain.quiz import QuizContent, Shuffle
 from quizcast.domain.scoring import Given, Outcome
 from quizcast.errors import GameUnknown, PinUnknown, Unavailable
-from quizcast.live.redis import Live
+from quizcast.live.redis import Live, some
 from quizcast.wire.events import Kept, Kicked, encode_data
 from quizcast.wire.rows import RemovedRow, Row, encode_row
 
@@ -321,13 +321,18 @@ class Games:
         return [(game_id, (at - now) / 1000) for game_id, at in found]
 
     async def _due(self, until: float | str) -> tuple[list[tuple[str, float]], float]:
-        """Games with their deadlines up to `until`, and what time it is."""
-        async with self._live.client.pipeline(transaction=False) as pipe:
-            pipe.time()
-            for shard in range(self._keys.shards):
-                pipe.zrangebyscore(self._keys.due(shard), "-inf", until, withscores=True)
-            (seconds, micros), *shards = await self._live.do("due", pipe.execute())
-        found = [(game_id.decode(), at) for shard in shards for game_id, at in shard]
+        """Games with their deadlines up to `until`, and what time it is. Without those whose server is away."""
+
+        async def ask() -> list[Any]:
+            async with self._live.client.pipeline(transaction=False) as pipe:
+                for shard in range(self._keys.shards):
+                    pipe.time()
+                    pipe.zrangebyscore(self._keys.due(shard), "-inf", until, withscores=True)
+                return some(await pipe.execute(raise_on_error=False))
+
+        replies = await self._live.do("due", ask())
+        found = [(game_id.decode(), at) for shard in replies[1::2] if shard for game_id, at in shard]
+        seconds, micros = next(filter(None, replies[::2]))
         return found, seconds * 1000 + micros / 1000
 
     @property

@@ -2,7 +2,7 @@
 
 Pub/sub is only the doorbell: it may lose messages, and a broken subscription can look like a quiet evening. So the
 connection is pinged, is replaced whole when a ping goes unanswered, and after every replacement `on_restored` tells
-the hub to look into the log for what it missed.
+the hub to look into the log for what it missed. On a cluster each shard has such a line, to the server that has it.
 """
 
 import asyncio
@@ -12,10 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 from redis.asyncio.client import PubSub
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from quizcast.errors import GameUnknown, RedisUnavailable
+from quizcast.live.cluster import Cluster
 from quizcast.live.redis import Live, new_client
+from quizcast.live.servers import Server
 from quizcast.wire.events import Gap, History, Message, Position, parse_message, parse_position
 
 PING_EVERY_S = 0.25
@@ -39,50 +42,34 @@ class RedisLog:
         # Of its own: a subscriber must not wait for the pool. No retries: redis-py would renew the subscriptions
         # on the quiet, and nobody would look for what was missed in between.
         self._client = new_client(live.settings, retries=0)
-        self._pubsub: PubSub | None = None
-        self._listening: dict[bytes, str] = {}  # channel → game
-        self._confirmed: dict[bytes, asyncio.Future[None]] = {}
-        self._tasks: list[asyncio.Task[None]] = []
+        self._lines: dict[int, _Line] = {}
         self._on_message: Callable[[str, Message], None] = lambda _game_id, _message: None
         self._on_restored: Callable[[], None] = lambda: None
 
     async def start(self, on_message: Callable[[str, Message], None], on_restored: Callable[[], None]) -> None:
         """Begin to deliver: `on_message(game_id, message)` in order per game, `on_restored()` after every gap."""
         self._on_message, self._on_restored = on_message, on_restored
-        self._tasks = [asyncio.create_task(self._read(), name="log reader")]
 
     async def stop(self) -> None:
-        """Stop delivering and give the connection back."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._drop()
+        """Stop delivering and give the connections back."""
+        await asyncio.gather(*(line.stop() for line in self._lines.values()))
         await self._client.aclose()
 
     async def listen(self, game_id: str) -> None:
         """Return once every later message of the game will be delivered. Raises `RedisUnavailable`."""
-        channel = self._live.keys.channel(game_id).encode()
-        self._listening[channel] = game_id
-        confirmed = self._confirmed.get(channel)
-        if confirmed is None:
-            confirmed = self._confirmed[channel] = asyncio.get_running_loop().create_future()
-            if self._pubsub is not None:
-                with contextlib.suppress(RedisError, OSError):  # the reader will notice, and subscribe anew
-                    await self._pubsub.ssubscribe(channel)
-        try:
-            async with asyncio.timeout(SUBSCRIBE_TIMEOUT_S):
-                await asyncio.shield(confirmed)
-        except TimeoutError:
-            raise RedisUnavailable(retry_after_s=1) from None
+        await self._line(game_id).listen(self._live.keys.channel(game_id).encode(), game_id)
 
     async def unlisten(self, game_id: str) -> None:
         """Hear no more of the game."""
-        channel = self._live.keys.channel(game_id).encode()
-        self._listening.pop(channel, None)
-        self._confirmed.pop(channel, None)
-        if self._pubsub is not None:
-            with contextlib.suppress(RedisError, OSError):
-                await self._pubsub.sunsubscribe(channel)
+        await self._line(game_id).unlisten(self._live.keys.channel(game_id).encode())
+
+    def _line(self, game_id: str) -> "_Line":
+        shard = self._live.keys.shard_of(game_id)
+        number = self._client.line_of(shard)
+        if number not in self._lines:
+            key = self._live.keys.rung(shard)  # any: all of a shard are in one place
+            self._lines[number] = _Line(self._client, key, self._on_message, self._on_restored)
+        return self._lines[number]
 
     async def since(self, game_id: str, after: Position) -> History | Gap:
         """Every kept event after a position, or a `Gap` when some of them are gone. Raises `GameUnknown`."""
@@ -111,6 +98,60 @@ class RedisLog:
             raise GameUnknown()
         return Position(int(epoch), int(offset))
 
+
+class _Line:
+    """A subscription to channels that one server has; it begins with the first of them."""
+
+    def __init__(
+        self,
+        client: Server | Cluster,
+        key: str,
+        on_message: Callable[[str, Message], None],
+        on_restored: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._key = key
+        self._on_message = on_message
+        self._on_restored = on_restored
+        self._pubsub: PubSub | None = None
+        self._listening: dict[bytes, str] = {}  # channel → game
+        self._leaving: list[bytes] = []  # channels that are to be confirmed as left
+        self._confirmed: dict[bytes, asyncio.Future[None]] = {}
+        self._reader: asyncio.Task[None] | None = None
+
+    async def stop(self) -> None:
+        """Stop delivering and give the connection back."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+        await self._drop()
+
+    async def listen(self, channel: bytes, game_id: str) -> None:
+        """As of the log."""
+        self._listening[channel] = game_id
+        confirmed = self._confirmed.get(channel)
+        if confirmed is None:
+            confirmed = self._confirmed[channel] = asyncio.get_running_loop().create_future()
+            if self._pubsub is not None:
+                with contextlib.suppress(RedisError, OSError):  # the reader will notice, and subscribe anew
+                    await self._pubsub.ssubscribe(channel)
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._read(), name="log reader")
+        try:
+            async with asyncio.timeout(SUBSCRIBE_TIMEOUT_S):
+                await asyncio.shield(confirmed)
+        except TimeoutError:
+            raise RedisUnavailable(retry_after_s=1) from None
+
+    async def unlisten(self, channel: bytes) -> None:
+        """As of the log."""
+        self._listening.pop(channel, None)
+        self._confirmed.pop(channel, None)
+        if self._pubsub is not None:
+            self._leaving.append(channel)
+            with contextlib.suppress(RedisError, OSError):
+                await self._pubsub.sunsubscribe(channel)
+
     async def _read(self) -> None:
         away = False  # so that an outage is one line in the log, and not ten a second
         while True:
@@ -124,6 +165,7 @@ class RedisLog:
                 if not away:
                     log.warning("the subscription broke and is being renewed: %s", type(error).__name__)
                 away = True
+                self._client.doubt()
             except Exception:  # a fault of ours: one message may be lost to it, but not all that follow
                 log.exception("the subscription failed and is being renewed")
             await self._drop()
@@ -131,7 +173,8 @@ class RedisLog:
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
-        pubsub = self._client.pubsub()
+        server = await self._client.at(self._key)
+        pubsub, self._leaving = server.pubsub(), []
         try:
             async with asyncio.timeout(FIRST_ANSWER_S):
                 await pubsub.connect()  # type: ignore[no-untyped-call]
@@ -177,6 +220,11 @@ class RedisLog:
                 self._on_restored()  # confirmed twice: between the two it may have been deaf
             elif confirmed:
                 confirmed.set_result(None)
+        elif raw["type"] == "sunsubscribe":
+            if channel in self._leaving:
+                self._leaving.remove(channel)
+            else:
+                raise RedisConnectionError("the slot has moved")
         elif raw["type"] == "smessage":
             game_id = self._listening.get(channel)  # type: ignore[arg-type]
             message = parse_message(raw["data"])

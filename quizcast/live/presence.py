@@ -101,17 +101,24 @@ class Presence:
                 came[game_id].update(streams)
         games = {*came, *left, *self._due_again()}
         try:
-            complete = await self._tell(
+            flags = await self._tell(
                 _Report(game_id, list(came.get(game_id, ())), list(left.get(game_id, ()))) for game_id in games
             )
         except RedisUnavailable:
-            # What was not told runs out by itself; games that have streams here are confirmed soon in any case.
-            self._once_more([game_id for game_id in games if not self.has(game_id)], HERE_MS)
+            self._could_not_tell(games)
             raise
+        if untold := [game_id for game_id, flag in flags.items() if flag is None]:
+            self._could_not_tell(untold)
+            self.confirm()
         self._once_more([game_id for game_id, people in left.items() if people], GONE_MS)
         self._once_more(seen, HERE_MS)
-        for game_id in complete:
-            self._all_answered(game_id)
+        for game_id, flag in flags.items():
+            if flag:
+                self._all_answered(game_id)
+
+    def _could_not_tell(self, games: Collection[str]) -> None:
+        # What was not told runs out by itself; games that have streams here are confirmed soon in any case.
+        self._once_more([game_id for game_id in games if not self.has(game_id)], HERE_MS)
 
     def _once_more(self, games: Collection[str], after_ms: float) -> None:
         at = time.monotonic() + after_ms / 1000
@@ -122,10 +129,10 @@ class Presence:
         while self._again and self._again[0][0] <= time.monotonic():
             yield heapq.heappop(self._again)[1]
 
-    async def _tell(self, reports: Iterable[_Report]) -> list[str]:
-        """A report for each game; returns those games in which nobody is waited for any more."""
+    async def _tell(self, reports: Iterable[_Report]) -> dict[str, int | None]:
+        """A report for each game: 1 when nobody is waited for any more, else 0; None when its server is away."""
         keys, ttl_s = self._live.keys, self._live.settings.game_ttl_s
-        complete = dict[str, int]()
+        complete = dict[str, int | None]()
         for some in _round_trips(reports):
             flags = await self._live.scripts(
                 "presence",
@@ -145,7 +152,7 @@ class Presence:
             )
             # Of a game in pieces only the last one's word counts.
             complete.update(zip((one.game_id for one in some), flags, strict=True))
-        return [game_id for game_id, flag in complete.items() if flag]
+        return complete
 
 
 def _round_trips(reports: Iterable[_Report]) -> Iterator[list[_Report]]:

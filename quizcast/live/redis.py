@@ -1,10 +1,12 @@
 """The Redis client, the scripts, and every key with its type, content and life; floor 5.
 
 Everything of a game lies in one slot: its keys carry the hash tag of its shard, so that a script may touch them
-together on a cluster as well. The protocol version is fixed here and nowhere else: RESP3 nests replies differently.
+together on a cluster as well. What a script of `PROMISES` has done is told to somebody: with `redis_wait_replicas` only
+once so many replicas have it too, so that a failover cannot take it back.
 """
 
 import asyncio
+import hashlib
 import logging
 import time
 import zlib
@@ -12,23 +14,24 @@ from collections.abc import Awaitable, Sequence
 from importlib import resources
 from typing import Any, TypeVar, cast
 
-import redis.asyncio as aioredis
-from redis.asyncio.retry import Retry
-from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from quizcast.errors import RedisUnavailable
+from quizcast.live.cluster import Cluster
+from quizcast.live.servers import Server, master_of, server_at
 from quizcast.metrics import CLOCK_STEPS, REDIS_ERRORS, REDIS_SECONDS
+from quizcast.redisurl import Kind, RedisUrl
 from quizcast.settings import Settings
 
-PROTOCOL = 2
 RETRY_AFTER_S = 1.0
 CHECK_LIFE_S = 60
 CLOCK_STEP_MS = 10_000.0  # more than a reading can be late: that is what a clock was set by
 SCRIPTS = ("advance", "answers", "joins", "look", "pin", "presence", "put_aside", "put_back", "remove", "seal")
 PRELUDE = "whole"  # what stands ahead of each of them
+PROMISES = frozenset({"advance", "answers", "joins", "remove", "seal"})
+REPLICAS_WITHIN_MS = 1000  # a replica that is so far behind will not be there sooner for the next either
 
 T = TypeVar("T")
 
@@ -46,9 +49,13 @@ class Keys:
         """The shard a game lives on, for good: from 0 up to the number of shards."""
         return zlib.crc32(game_id.encode()) % self.shards
 
-    def check(self) -> str:
+    def check(self, shard: int) -> str:
         """String: written to see whether the server takes writes."""
-        return f"{self.prefix}check"
+        return f"{self.prefix}{{s{shard}}}:check"
+
+    def beside(self, key: str) -> str:
+        """String: written after a script, in the slot of its keys, to see how far the replicas are."""
+        return f"{self.prefix}{key[key.index('{') : key.index('}') + 1]}:beside"
 
     def pin(self, pin: str) -> str:
         """String: the id of the game that has this PIN now. Lives as long as the game takes joins."""
@@ -141,8 +148,9 @@ class Live:
         self.settings = settings
         self.keys = Keys(settings.key_prefix, settings.shards)
         self.client = new_client(settings)
+        self._replicas = settings.replicas_waited_for
         self._sources = {name: _source(name) for name in SCRIPTS}
-        self._hashes: dict[str, str] = {}
+        self._digests = {name: hashlib.sha1(source.encode()).hexdigest() for name, source in self._sources.items()}
         # Reckoned from this machine's uptime, so that a step of its clock changes nothing.
         self._ahead_ms = time.time() * 1000 - _uptime_ms()
         self._clock_known = False
@@ -153,33 +161,51 @@ class Live:
         return await self.do(name, self._run(name, keys, args))
 
     async def _run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        if self._replicas and name in PROMISES:
+            return await self._promised(name, keys, args)
         try:
-            return await self.client.evalsha(await self._digest(name), len(keys), *keys, *args)
+            return await self.client.evalsha(self._digests[name], len(keys), *keys, *args)
         except NoScriptError:  # the server was restarted or failed over
             return await self.client.eval(self._sources[name], len(keys), *keys, *args)
 
+    async def _promised(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run a script, and wait until enough replicas have what it has done."""
+        for command, what in (("EVALSHA", self._digests[name]), ("EVAL", self._sources[name])):
+            # On one connection: WAIT speaks of what that has written. And it has to have written: a script that finds
+            # its work done writes nothing, and those who have not been told of it may not be told too soon either.
+            async with self.client.pipeline(transaction=False) as pipe:
+                pipe.execute_command(command, what, len(keys), *keys, *args)
+                pipe.set(self.keys.beside(keys[0]), "1", ex=CHECK_LIFE_S)
+                pipe.wait(self._replicas, REPLICAS_WITHIN_MS)
+                reply, *written = await pipe.execute(raise_on_error=False)
+            if not isinstance(reply, NoScriptError):
+                break
+        for one in (reply, *written):
+            if isinstance(one, Exception):
+                raise one
+        if written[-1] < self._replicas:
+            REDIS_ERRORS.labels("replicas").inc()
+            log.warning("%s: %d of %d replicas have it in time", name, written[-1], self._replicas)
+            raise RedisUnavailable("too few replicas have it; send it again", retry_after_s=RETRY_AFTER_S)
+        return reply
+
     async def scripts(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
-        """Run a script once for each (keys, args), all in one round trip. Raises as `script` does."""
+        """Run a script once for each (keys, args), all in one round trip; None for those whose server is away.
+
+        Raises as `script` does when all of them are.
+        """
         return list(await self.do(name, self._run_all(name, calls)))
 
     async def _run_all(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> Any:
-        digest = await self._digest(name)
+        digest = self._digests[name]
         async with self.client.pipeline(transaction=False) as pipe:
             for keys, args in calls:
                 pipe.evalsha(digest, len(keys), *keys, *args)
             replies = await pipe.execute(raise_on_error=False)
-        if any(isinstance(reply, NoScriptError) for reply in replies):
-            return [await self._run(name, keys, args) for keys, args in calls]
-        for reply in replies:
-            if isinstance(reply, RedisError):
-                raise reply
-        return replies
-
-    async def _digest(self, name: str) -> str:
-        digest = self._hashes.get(name)
-        if digest is None:
-            digest = self._hashes[name] = await self.client.script_load(self._sources[name])
-        return digest
+        for number, (keys, args) in enumerate(calls):
+            if isinstance(replies[number], NoScriptError):
+                replies[number] = await self._run(name, keys, args)
+        return some(replies)
 
     async def do(self, name: str, command: Awaitable[Any] | Any) -> Any:
         """Await one command or pipeline, timed under `name`. Raises `RedisUnavailable`."""
@@ -207,8 +233,17 @@ class Live:
         return int(seconds * 1000 + micros // 1000)
 
     async def check(self) -> None:
-        """Raises `RedisUnavailable` unless the server takes writes: one that is full still answers a ping."""
-        await self.do("check", self.client.set(self.keys.check(), "1", ex=CHECK_LIFE_S))
+        """Raises `RedisUnavailable` unless a server takes writes: one that is full still answers a ping.
+
+        Of a cluster any: a part that is away is so for every process, and the games of the others go on.
+        """
+        await self.do("check", self._check())
+
+    async def _check(self) -> None:
+        async with self.client.pipeline(transaction=False) as pipe:
+            for shard in range(self.keys.shards):
+                pipe.set(self.keys.check(shard), "1", ex=CHECK_LIFE_S)
+            some(await pipe.execute(raise_on_error=False))
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -231,22 +266,20 @@ async def guarded(name: str, command: Awaitable[T], timeout_s: float) -> T:
             raise RedisUnavailable(str(error).split(":", 1)[0], retry_after_s=RETRY_AFTER_S) from error
 
 
-def new_client(settings: Settings, *, retries: int = 1) -> aioredis.Redis:
+def some(replies: Sequence[Any]) -> list[Any]:
+    """The replies of a pipeline, with None for errors; when there is nothing else, the first of those is raised."""
+    errors = [reply for reply in replies if isinstance(reply, Exception)]
+    if errors and len(errors) == len(replies):
+        raise errors[0]
+    return [None if isinstance(reply, Exception) else reply for reply in replies]
+
+
+def new_client(settings: Settings, *, retries: int = 1) -> Server | Cluster:
     """A client on `QUIZCAST_REDIS_URL`. A dropped connection is tried once more: every call here may be repeated."""
-    # No socket timeout, for which redis-py uses `asyncio.wait_for`: up to Python 3.11 that swallows a cancellation
-    # now and then, and a process that stops would wait for ever. `guarded` bounds the time instead.
-    # Blocking: when a thousand streams arrive at once they wait for a connection, where others would be refused.
-    pool = aioredis.BlockingConnectionPool.from_url(
-        settings.redis_url,
-        protocol=PROTOCOL,
-        max_connections=settings.redis_connections,
-        timeout=settings.redis_timeout_s,
-        socket_timeout=None,
-        socket_connect_timeout=settings.redis_timeout_s,
-        retry=Retry(ConstantBackoff(0.05), retries),
-        health_check_interval=0,
-    )
-    return aioredis.Redis.from_pool(pool)
+    url = RedisUrl.parse(settings.redis_url)
+    if url.kind is Kind.CLUSTER:
+        return Cluster(url, settings, retries)
+    return master_of(url, settings, retries) if url.kind is Kind.SENTINEL else server_at(url.url, settings, retries)
 
 
 def _uptime_ms() -> float:

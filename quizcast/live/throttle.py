@@ -7,10 +7,11 @@ counting when it is attacked is none.
 import hashlib
 import ipaddress
 import time
-from typing import cast
+from typing import Any, cast
 
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
+from limits.aio.storage.redis.redispy import RedispyBridge
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from quizcast.errors import TooMany
@@ -21,19 +22,27 @@ ADDRESS_SHARE = 20  # a school is one address
 IPV6_BITS = 56  # what a provider gives a household, who may then choose among the addresses
 
 
+class _Storage(RedisStorage):
+    """Counts where quizcast's client leads to, be that one server or a cluster."""
+
+    def __init__(self, client: Any, key_prefix: str) -> None:
+        self._client = client
+        super().__init__("async+redis://", implementation="redispy", key_prefix=key_prefix)
+
+    def configure_bridge(self) -> None:
+        """Use the client as it is."""
+        bridge = cast("RedispyBridge", self.bridge)
+        bridge.storage = self._client
+        bridge.connection_getter = lambda _readonly: self._client
+
+
 class Throttle:
     """The counters. One per process; `close()` at the end."""
 
     def __init__(self, settings: Settings) -> None:
         self._client = new_client(settings)
         self._timeout_s = settings.redis_timeout_s
-        storage = RedisStorage(
-            # The address in use is the pool's; of this one only the scheme is read, and it knows no `unix://`.
-            "async+redis://",
-            implementation="redispy",
-            key_prefix=f"{settings.key_prefix}throttle",
-            connection_pool=cast("str", self._client.connection_pool),  # passed on as it is, whatever the hint says
-        )
+        storage = _Storage(self._client, f"{settings.key_prefix}throttle")
         self._limiter = SlidingWindowCounterRateLimiter(storage)
         self._register = RateLimitItemPerHour(settings.register_per_hour)
         self._login = RateLimitItemPerMinute(settings.login_per_minute)

@@ -72,20 +72,20 @@ async def in_memory(keep: int = 2_000) -> AsyncIterator[Bench]:
     yield Bench(log, create, append, heard)
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis_url", "cluster_url"])
 async def bench(request: pytest.FixtureRequest, redis_prefix: str) -> AsyncIterator[Bench]:
-    redis = request.param == "redis"
-    async with on_redis(request.getfixturevalue("redis_url"), redis_prefix) if redis else in_memory() as made:
+    memory = request.param == "memory"
+    async with in_memory() if memory else on_redis(request.getfixturevalue(request.param), redis_prefix) as made:
         yield made
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis_url", "cluster_url"])
 async def forgetful(request: pytest.FixtureRequest, redis_prefix: str) -> AsyncIterator[Bench]:
     if request.param == "memory":
         async with in_memory(keep=5) as made:
             yield made
     else:
-        async with on_redis(request.getfixturevalue("redis_url"), redis_prefix, log_events_max=5) as made:
+        async with on_redis(request.getfixturevalue(request.param), redis_prefix, log_events_max=5) as made:
             yield made
 
 

@@ -41,9 +41,9 @@ from tests.integration.live_game import OPTIONS, answered, joined, new_game, now
 BOARD = Leaderboard(top=[], participants=0)
 
 
-@pytest.fixture
-async def live(redis_url: str, redis_prefix: str) -> AsyncIterator[Live]:
-    made = Live(Settings(redis_url=redis_url, key_prefix=redis_prefix))
+@pytest.fixture(params=["redis_url", "cluster_url"])
+async def live(request: pytest.FixtureRequest, redis_prefix: str) -> AsyncIterator[Live]:
+    made = Live(Settings(redis_url=request.getfixturevalue(request.param), key_prefix=redis_prefix))
     yield made
     await made.close()
 
@@ -286,7 +286,7 @@ async def test_nobody_joins_a_game_that_is_over_or_not_there(live: Live) -> None
     assert isinstance(bob, GameOver)
     assert ada == Welcome("Ada", True)
     nowhere = JoinTry("nowhere", "p", "n", "n")
-    assert isinstance((await Submissions(live).take_joins(0, [nowhere]))[0], GameUnknown)
+    assert isinstance((await Submissions(live).take_joins(live.keys.shard_of("nowhere"), [nowhere]))[0], GameUnknown)
 
 
 # ── state, log and publication ────────────────────────────────────────────────────────────────────────────────
@@ -313,6 +313,7 @@ async def test_state_log_and_publication_change_together(live: Live) -> None:
     await log.stop()
 
 
+@pytest.mark.parametrize("live", ["redis_url"], indirect=True)  # it looks through all keys
 async def test_who_loses_the_race_changes_nothing(live: Live) -> None:
     game = await new_game(live)
     games = Games(live)
@@ -423,6 +424,7 @@ async def test_pins_have_six_digits_and_do_not_follow_each_other(live: Live) -> 
     assert sorted(pins) != pins
 
 
+@pytest.mark.parametrize("live", ["redis_url"], indirect=True)  # it looks through all keys
 async def test_everything_of_a_game_lives_as_long_as_the_game(live: Live) -> None:
     game = await new_game(live)
     await joined(live, game, "Ada", "Bob")

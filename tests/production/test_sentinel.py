@@ -1,0 +1,92 @@
+"""A game on a Redis that Sentinels watch, whose master dies in mid-question."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis
+
+from quizcast.errors import RedisUnavailable
+from quizcast.live.redis import Live
+from quizcast.live.servers import queue_client
+from quizcast.live.submissions import Taken
+from quizcast.settings import Settings
+from tests.faults.stage import Play, metric
+from tests.fix_tree import Tree, environment
+from tests.integration.live_game import answered, joined, new_game
+from tests.integration.test_live import opened
+from tests.production.redis_servers import Watched, eventually
+
+LOST_S = 20.0
+
+
+@pytest.fixture
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """Three servers and three Sentinels."""
+    running = Watched(tmp_path_factory.mktemp("watched"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def tree(watched: Watched, database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
+    """`serve` with two web processes; the job queue is on the same servers."""
+    env = environment(redis_url=watched.url, database_url=database_url, log_level="warning")
+    running = Tree(tmp_path_factory.mktemp("tree") / "data", "--web", "2", env=env)
+    yield running
+    running.end()
+
+
+@pytest.fixture
+async def live(watched: Watched) -> AsyncIterator[Live]:
+    made = Live(Settings(redis_url=watched.url))
+    yield made
+    await made.close()
+
+
+def test_a_watched_master_that_dies_in_mid_question_loses_nothing_that_was_acknowledged(
+    tree: Tree, watched: Watched
+) -> None:
+    play = Play(tree.url)
+    play.until_mid_question(1)
+    master = watched.master
+    began = time.monotonic()
+    master.kill()  # and it stays so: one of the two replicas takes its place, the other vouches for what that takes
+    eventually(lambda: watched.master is not master, LOST_S)
+    promoted_s = time.monotonic() - began
+    report = play.report()
+    failed = metric(tree, "quizcast_redis_errors_total")
+    print(f"a watched master killed in mid-question, replaced after {promoted_s:.2f} s ({watched.DOWN_MS} ms silence):")
+    print(f"{report.retries} sent again, answers {report.ack_ms}, {report.resets} resets, trouble {report.trouble},")
+    print(f"{failed:g} calls failed")
+    assert report.ok, report.text()
+    assert not report.answers.errors
+
+
+async def test_a_master_that_was_made_a_replica_is_left_for_the_new_one(live: Live, watched: Watched) -> None:
+    game = await new_game(live)
+    await joined(live, game, "Ada", "Bob")
+    await opened(live, game)
+    assert isinstance((await answered(live, game, 0, Ada=1))["Ada"], Taken)
+    master = watched.master
+    redis.Redis(port=watched.ports[0]).execute_command("SENTINEL FAILOVER", watched.NAME)
+    eventually(lambda: watched.master is not master, LOST_S)
+    taken = None
+    began = time.monotonic()
+    while not isinstance(taken, Taken) and time.monotonic() - began < LOST_S:
+        try:
+            taken = (await answered(live, game, 0, Bob=1))["Bob"]
+        except RedisUnavailable:
+            await asyncio.sleep(0.1)
+    assert isinstance(taken, Taken)
+    again = (await answered(live, game, 0, Ada=1))["Ada"]
+    assert isinstance(again, Taken)
+    assert again.duplicate
+
+
+def test_the_job_queue_finds_its_master_by_the_sentinels(watched: Watched) -> None:
+    queue = queue_client(Settings(redis_url=watched.url))
+    assert queue.set("one", "1")
+    assert watched.master.client.get("one") == b"1"
+    queue.close()
