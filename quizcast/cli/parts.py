@@ -50,9 +50,9 @@ def migrate() -> None:
     import asyncio
 
     settings = external(begin("migrate"))
-    from quizcast.store import db
+    from quizcast.store import schema
 
-    applied = asyncio.run(db.migrate(settings.database_url))
+    applied = asyncio.run(schema.migrate(settings.database_url))
     click.echo("\n".join(f"applied {name}" for name in applied) or "the schema is up to date")
 
 

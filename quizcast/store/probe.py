@@ -8,7 +8,8 @@ from psycopg import AsyncConnection
 
 from quizcast.errors import MigrationFailed, PostgresUnavailable
 from quizcast.settings import Settings
-from quizcast.store.db import Database, query
+from quizcast.store.db import Database
+from quizcast.store.shipped import query
 
 CONNECT_TIMEOUT_S = 5
 

@@ -220,7 +220,7 @@ def _check_keys(settings: Settings) -> None:
 
 
 def _migrate(database_url: str) -> None:
-    from quizcast.store.db import migrate  # loaded ahead, while the servers start
+    from quizcast.store.schema import migrate  # loaded ahead, while the servers start
 
     for name in asyncio.run(migrate(database_url)):
         log.info("migrated: %s", name)

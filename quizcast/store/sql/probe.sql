@@ -5,3 +5,7 @@ SELECT current_setting('server_version_num')::int AS version,
        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::int AS used,
        pg_is_in_recovery() AS read_only,
        (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now_ms;
+
+-- name: log_end
+-- no params; returns up to where the log is safe on a primary, or replayed on a replica, in bytes
+SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END - '0/0')::bigint;

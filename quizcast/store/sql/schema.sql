@@ -2,6 +2,10 @@
 -- params lock; waits until no other transaction holds it
 SELECT pg_advisory_xact_lock(%(lock)s);
 
+-- name: limit_lock_wait
+-- params wait (as in '500ms'); until the end of the transaction, a lock that is not free for so long is an error
+SELECT set_config('lock_timeout', %(wait)s, true);
+
 -- name: create_schema_migrations
 -- no params; returns nothing
 CREATE TABLE IF NOT EXISTS schema_migrations (
