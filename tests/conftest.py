@@ -9,4 +9,5 @@ pytest_plugins = [
     "tests.faults.stage",
     "tests.fix_browser",
     "tests.faults.world",
+    "tests.fix_replica",
 ]

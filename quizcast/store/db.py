@@ -1,7 +1,8 @@
 """The way to Postgres: pools, transactions, errors in quizcast's words; inside `store`.
 
-Reads go to a replica that answers and is not too far behind, else to the primary. Nothing here keeps state on a server's
-session, so a transaction-mode pooler may stand in between. Invariant: outside of `store` nobody sees psycopg's errors.
+Reads go to a replica that answers and is not too far behind, else to the primary. Nothing here keeps state on a
+server's session, so a transaction-mode pooler may stand in between. Invariant: outside of `store` nobody sees psycopg's
+errors.
 """
 
 import contextlib
@@ -28,6 +29,8 @@ REPLICA_WAIT_S = 0.5  # a replica that takes longer is passed over, and the prim
 REPLICA_REST_S = 10.0
 LIFETIME_S = 1800.0  # psycopg_pool jitters it; so connections move to a new server within half an hour
 DEAD_PEER_MS = 20_000
+WORKER_CONNECTIONS = 2  # a job's, and the sweep's when it has to flush itself
+SPARE_CONNECTIONS = 5  # `migrate` takes two and `doctor` up to two; one for who looks what is the matter
 
 Connection: TypeAlias = AsyncConnection[TupleRow]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
@@ -111,7 +114,7 @@ class Database:
             async with contextlib.AsyncExitStack() as trial:
                 try:
                     conn = await trial.enter_async_context(_lent(pool, REPLICA_WAIT_S))
-                    if await self._log.is_fresh(pool.name, functools.partial(_number, conn)):
+                    if await self._log.is_fresh(pool.name, functools.partial(number, conn)):
                         stack.push_async_exit(trial.pop_all())
                         return pool, conn
                 except psycopg.OperationalError as error:  # psycopg_pool's are of this kind too
@@ -121,7 +124,7 @@ class Database:
 
     async def _ask_primary(self, question: bytes) -> int:
         async with _lent(self._primary, REPLICA_WAIT_S) as conn:
-            return await _number(conn, question)
+            return await number(conn, question)
 
     def _rest(self, pool: Pool) -> None:
         if pool is not self._primary:
@@ -130,6 +133,11 @@ class Database:
 
     def _all(self) -> list[Pool]:
         return [self._primary, *self._replicas]
+
+
+def connections(settings: Settings, web: int, workers: int) -> tuple[int, int]:
+    """How many connections so many processes open at most: to the primary, and to each replica."""
+    return web * settings.db_pool_max + workers * WORKER_CONNECTIONS + SPARE_CONNECTIONS, web * settings.db_pool_max
 
 
 def _pool(name: str, url: str, settings: Settings) -> Pool:
@@ -156,7 +164,8 @@ def _pool(name: str, url: str, settings: Settings) -> Pool:
     )
 
 
-async def _number(conn: Connection, question: bytes) -> int:
+async def number(conn: Connection, question: bytes) -> int:
+    """What a query for one number returns."""
     row = await (await conn.execute(question)).fetchone()
     return int(row[0]) if row else 0
 

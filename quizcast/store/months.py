@@ -68,10 +68,10 @@ async def prepare(database_url: str) -> list[str]:
 async def retire(
     database_url: str, months: int, folder: Path | None, *, dry_run: bool = False
 ) -> tuple[list[Part], list[Dropped]]:
-    """Drop every part that has ended `months` or more before this month, each exported into `folder` first.
+    """Drop all parts but those of the present month and the `months` before it, each exported into `folder` first.
 
-    What would go with `dry_run` (or has gone), and what was dropped, that of a run which broke off included. Raises
-    `ExportFailed`, and as `migrate` does.
+    Which have expired, and what was dropped of them (with `dry_run` nothing), a part of a run that broke off included.
+    Raises `ExportFailed`, and as `migrate` does.
     """
 
     async def work(conn: Connection) -> tuple[list[Part], list[Dropped]]:
@@ -140,7 +140,7 @@ async def _drop(conn: Connection, name: str, folder: Path | None) -> Dropped:
     if folder is None:
         rows, export = await _count(conn, name), ""
     else:
-        export = str(folder.absolute() / f"{name}.csv.gz")
+        export = str(folder / f"{name}.csv.gz")
         rows = await _export(conn, name, Path(export))
 
     async def change() -> None:

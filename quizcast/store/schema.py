@@ -46,7 +46,7 @@ async def alone(database_url: str, work: Callable[[Connection], Awaitable[T]]) -
     """Do something to the schema while nobody else does; waits for who is at it. Raises `PostgresUnavailable`."""
     with translated():
         # Two connections: a lock of the session would stay behind in a pooler, and that of a transaction must outlast
-        # those of the work. A transaction that waits like this one sees nothing, and so holds up no vacuum and no index.
+        # those of the work. A transaction that idles like this one sees nothing, and holds up no vacuum and no index.
         async with (
             await _connected(database_url) as keeper,
             keeper.transaction(),
