@@ -6,6 +6,7 @@ import resource
 import stat
 from collections.abc import Awaitable, Iterator
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import msgspec
 from rich.console import Console
@@ -15,6 +16,9 @@ from rich.text import Text
 from quizcast.embedded import find_postgres, find_redis
 from quizcast.errors import QuizcastError
 from quizcast.settings import PREFIX, Settings, masked
+
+if TYPE_CHECKING:
+    from quizcast.store.probe import PostgresFacts
 
 FILES_SPARE = 1000  # beside the streams: answers' connections, Redis, Postgres, logs
 SKEW_MS = 100.0  # a third of `lead_ms`: beyond it the fair start suffers
@@ -177,7 +181,6 @@ async def _redis(settings: Settings) -> list[Finding]:
 
 
 async def _postgres(settings: Settings, web: int, workers: int) -> list[Finding]:
-    from quizcast.store.db import connections
     from quizcast.store.probe import behind_s, missing_migrations, probe
 
     findings = []
@@ -204,20 +207,7 @@ async def _postgres(settings: Settings, web: int, workers: int) -> list[Finding]
                 advice=wrong,
             )
         )
-        needed = connections(settings, web, workers)[place > 0]
-        spare = needed - web * settings.db_pool_max
-        findings.append(
-            Finding(
-                level=Level.OK if needed <= facts.max_connections else Level.WARN,
-                what=f"{what} connections",
-                seen=f"{web} web processes × {settings.db_pool_max}"
-                + (f", {workers} workers and the commands × {spare}" if spare else "")
-                + f" = {needed} of {facts.max_connections}; {facts.used} in use",
-                advice=""
-                if needed <= facts.max_connections
-                else _advice_on_connections(needed - facts.max_connections, (facts.max_connections - spare) // web),
-            )
-        )
+        findings.append(_connections(what, settings, facts, web, 0 if place else workers))
         findings.append(_clock(what, facts.ahead_ms, facts.round_trip_ms))
         if place > 0:
             findings.append(
@@ -238,11 +228,24 @@ async def _postgres(settings: Settings, web: int, workers: int) -> list[Finding]
     return findings
 
 
-def _advice_on_connections(lacking: int, pool_max: int) -> str:
-    lower = f"lower QUIZCAST_DB_POOL_MAX to {pool_max}, " if pool_max > 0 else ""
-    return (
-        f"raise max_connections by {lacking} or more, {lower}or put pgbouncer before it (pool_mode = transaction); "
-        "if it stands there, all is well as long as its own limits have room"
+def _connections(what: str, settings: Settings, facts: "PostgresFacts", web: int, workers: int) -> Finding:
+    from quizcast.store.db import SPARE_CONNECTIONS, WORKER_CONNECTIONS, connections
+
+    primary, replica = connections(settings, web, workers)
+    needed = primary if workers else replica
+    others = f" + {workers} workers × {WORKER_CONNECTIONS} + {SPARE_CONNECTIONS} for commands" if workers else ""
+    lacking = needed - facts.max_connections
+    fitting = settings.db_pool_max - -(-lacking // web)
+    return Finding(
+        level=Level.WARN if lacking > 0 else Level.OK,
+        what=f"{what} connections",
+        seen=f"{web} web processes × {settings.db_pool_max}{others} = {needed} of {facts.max_connections}, "
+        f"{facts.used} in use",
+        advice=f"raise max_connections by {lacking} or more, "
+        + (f"lower QUIZCAST_DB_POOL_MAX to {fitting}, " if fitting > 0 else "")
+        + "or put pgbouncer before it (where one stands already, its own limits count)"
+        if lacking > 0
+        else "",
     )
 
 

@@ -17,7 +17,6 @@ from quizcast.errors import MigrationFailed
 from quizcast.store.db import Connection, translated
 from quizcast.store.shipped import Migration, migrations, query
 
-MIGRATION_LOCK = 0x71756963  # "quic": this application's advisory lock
 SERVER_MIN = 15
 LOCK_WAIT_MS = 500
 LOCK_PAUSE_S = 2.0  # four times as long as others have just waited
@@ -54,7 +53,7 @@ async def alone(database_url: str, work: Callable[[Connection], Awaitable[T]]) -
         ):
             if conn.info.server_version < SERVER_MIN * 10_000:
                 raise MigrationFailed(f"Postgres {SERVER_MIN} or later is needed")
-            await keeper.execute(query("lock_schema"), {"lock": MIGRATION_LOCK})
+            await keeper.execute(query("lock_schema"))
             return await work(conn)
 
 
