@@ -38,7 +38,7 @@ demo: setup ## Play a whole game with simulated participants (ARGS="--users 1000
 	@$(RUN) quizcast demo $(ARGS)
 
 test: setup ## Run all tests (ARGS="tests/unit -k scoring")
-	$(call need,nginx-light gcc libc6-dev chromium pgbouncer,the tests need)
+	$(call need,nginx-light gcc libc6-dev chromium pgbouncer redis-tools,the tests need)
 	$(RUN) pytest $(ARGS)
 
 lint: setup ## Check style, types and floors
