@@ -22,11 +22,10 @@ from quizcast.ids import first_id
 from quizcast.settings import Settings
 from quizcast.store.months import prepare
 from quizcast.store.schema import migrate
-from quizcast.store.shipped import queries, query
+from quizcast.store.shipped import query
 
 QUESTIONS = 20
 PEOPLE = 100
-HALL = 1000  # in every fiftieth game
 GAMES_PER_HOST = 25
 MONTHS = 12
 MONTH_MS = 30 * 86_400_000
@@ -43,7 +42,8 @@ LOAD = (
   SELECT string_agg(substr('0123456789abcdefghjkmnpqrstvwxyz', ((ms >> (5 * place)) & 31)::int + 1, 1), ''
                     ORDER BY place DESC) || left(md5(salt), 16) FROM generate_series(0, 8) AS place $$""",
     """INSERT INTO hosts (id, email, name, password_hash)
-  SELECT pg_temp.id_at({began}, 'h' || n), 'host' || n || '@example.org', 'Host ' || n, 'x' FROM generate_series(0, {hosts}) n""",
+  SELECT pg_temp.id_at({began}, 'h' || n), 'host' || n || '@example.org', 'Host ' || n, 'x'
+  FROM generate_series(0, {hosts}) n""",
     """INSERT INTO logins (family, host_id, digest, expires_at)
   SELECT md5(n || id), id, 'x', now() + interval '9 days' FROM hosts, generate_series(1, 3) n""",
     """INSERT INTO quizzes (id, host_id, title, description, language, questions, question_count)
@@ -55,13 +55,14 @@ LOAD = (
     # Every fifth game is of one host, a large school.
     """CREATE TEMP TABLE played AS
   SELECT n, pg_temp.id_at({began} + n * {step}::bigint, 'g' || n) AS id, {began} + n * {step}::bigint AS at,
-         (SELECT id FROM hosts WHERE email = 'host' || CASE WHEN n % 5 = 0 THEN 0 ELSE n / {per_host} END || '@example.org') AS host_id,
+         (SELECT id FROM hosts
+          WHERE email = 'host' || CASE WHEN n % 5 = 0 THEN 0 ELSE n / {per_host} END || '@example.org') AS host_id,
          CASE WHEN n % 50 = 0 THEN {hall} ELSE {people} END AS people
   FROM generate_series(0, {games} - 1) n""",
-    """INSERT INTO games (id, host_id, quiz_id, pin, title, quiz, question_count, options, phase, phase_at, created_at, finished_at,
-                   idempotency_key)
-  SELECT id, host_id, (SELECT id FROM quizzes WHERE quizzes.host_id = played.host_id LIMIT 1), '123456', 'A quiz', '{{}}',
-         {questions}, '{{}}', 'finished', at, at, at, md5(id) FROM played""",
+    """INSERT INTO games (id, host_id, quiz_id, pin, title, quiz, question_count, options, phase, phase_at, created_at,
+                   finished_at, idempotency_key)
+  SELECT id, host_id, (SELECT id FROM quizzes WHERE quizzes.host_id = played.host_id LIMIT 1), '123456', 'A quiz',
+         '{{}}', {questions}, '{{}}', 'finished', at, at, at, md5(id) FROM played""",
     """INSERT INTO openings SELECT id, q, at, at + 20000, '{{}}' FROM played, generate_series(0, {questions} - 1) q""",
     """INSERT INTO participants (game_id, id, nickname, number, joined_at)
   SELECT id, left(md5(p || id), 25), 'Somebody ' || p, p, at FROM played, generate_series(1, people) p""",
@@ -95,13 +96,13 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     load_s: float
 
 
-def measure(database_url: str, answers: int) -> Findings:
-    """Load an empty database and explain every query in it."""
+def measure(database_url: str, answers: int, people: int = PEOPLE) -> Findings:
+    """Load an empty database with games of so many people, ten times as many in every fiftieth; explain every query."""
     asyncio.run(migrate(database_url))
     began = time.monotonic()
     with psycopg.connect(database_url, autocommit=True, prepare_threshold=None) as conn:
         _by_month(conn)
-        _load(conn, answers)
+        _load(conn, answers, people)
         load_s = time.monotonic() - began
     asyncio.run(prepare(database_url))
     with psycopg.connect(database_url, autocommit=True, prepare_threshold=None) as conn:
@@ -112,8 +113,9 @@ def measure(database_url: str, answers: int) -> Findings:
             " WHERE schemaname = 'public' AND relname NOT LIKE 'answers_%' ORDER BY 1"
         ).fetchall()
         tables = conn.execute(
-            "SELECT regexp_replace(relname, '^answers_.*', 'answers'), sum(reltuples)::bigint, sum(pg_table_size(oid))::bigint,"
-            " sum(pg_indexes_size(oid))::bigint FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+            "SELECT regexp_replace(relname, '^answers_.*', 'answers'), sum(reltuples)::bigint,"
+            " sum(pg_table_size(oid))::bigint, sum(pg_indexes_size(oid))::bigint FROM pg_class"
+            " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
             " AND relname NOT IN ('schema_migrations', 'answers_dropped') GROUP BY 1 ORDER BY 3 DESC"
         ).fetchall()
     return Findings(
@@ -140,16 +142,16 @@ def _by_month(conn: Connection[Any]) -> None:
         )
 
 
-def _load(conn: Connection[Any], answers: int) -> None:
-    games = max(50, answers // (QUESTIONS * (PEOPLE + (HALL - PEOPLE) // 50)))
+def _load(conn: Connection[Any], answers: int, people: int) -> None:
+    games = max(50, answers // (QUESTIONS * people * 59 // 50))  # with the halls there are so many on average
     numbers = {
         "began": _began(),
         "step": MONTHS * MONTH_MS // games,
         "games": games,
         "hosts": games // GAMES_PER_HOST + 1,
         "per_host": GAMES_PER_HOST,
-        "people": PEOPLE,
-        "hall": HALL,
+        "people": people,
+        "hall": 10 * people,
         "questions": QUESTIONS,
     }
     for statement in LOAD:
@@ -159,7 +161,7 @@ def _load(conn: Connection[Any], answers: int) -> None:
 def _params(conn: Connection[Any]) -> dict[str, Mapping[str, Any]]:
     """For every query what it is asked as a rule: of the large school's, and of a hall's game."""
     host_id, email = _row(conn, "SELECT id, email FROM hosts WHERE email = 'host0@example.org'")
-    (hall,) = _row(conn, "SELECT game_id FROM participants GROUP BY 1 HAVING count(*) = %s LIMIT 1", HALL)
+    (hall,) = _row(conn, "SELECT game_id FROM participants GROUP BY 1 ORDER BY count(*) DESC LIMIT 1")
     newest_game = "SELECT id, quiz_id, idempotency_key FROM games WHERE host_id = %s ORDER BY id DESC LIMIT 1"
     game_id, quiz_id, key = _row(conn, newest_game, host_id)
     (person,) = _row(conn, "SELECT id FROM participants WHERE game_id = %s LIMIT 1", hall)

@@ -14,11 +14,12 @@ import psycopg
 from psycopg import AsyncConnection
 
 from quizcast.errors import MigrationFailed
-from quizcast.store.db import Connection, translated
+from quizcast.store.db import Connection, number, translated
 from quizcast.store.shipped import Migration, migrations, query
 
 SERVER_MIN = 15
 LOCK_WAIT_MS = 500
+LOOK_EVERY_S = 0.2
 LOCK_PAUSE_S = 2.0  # four times as long as others have just waited
 PATIENCE_S = 600.0  # a backup of a small database holds its locks for minutes
 
@@ -53,7 +54,10 @@ async def alone(database_url: str, work: Callable[[Connection], Awaitable[T]]) -
         ):
             if conn.info.server_version < SERVER_MIN * 10_000:
                 raise MigrationFailed(f"Postgres {SERVER_MIN} or later is needed")
-            await keeper.execute(query("lock_schema"))
+            # Asked again and again: a statement that waits has a snapshot, for whose end an index that is built
+            # concurrently would wait, and its builder is whom the statement waits for.
+            while not await number(keeper, query("lock_schema")):  # noqa: ASYNC110: no event of another process's
+                await asyncio.sleep(LOOK_EVERY_S)
             return await work(conn)
 
 

@@ -1,7 +1,7 @@
 -- name: lock_schema
--- no params, or the statement's portal would keep its snapshot, for which CREATE INDEX CONCURRENTLY waits
--- waits until no other transaction holds quizcast's lock; the number is "quic"
-SELECT pg_advisory_xact_lock(1903520099);
+-- no params, or the statement's portal would keep its snapshot, for whose end CREATE INDEX CONCURRENTLY would wait
+-- returns whether the lock of quizcast's migrations (the number is "quic") is this transaction's; does not wait
+SELECT pg_try_advisory_xact_lock(1903520099);
 
 -- name: limit_lock_wait
 -- params wait (as in '500ms'); until the end of the transaction, a lock that is not free for so long is an error
