@@ -56,7 +56,7 @@ async def alone(database_url: str, work: Callable[[Connection], Awaitable[T]]) -
                 raise MigrationFailed(f"Postgres {SERVER_MIN} or later is needed")
             # Asked again and again: a statement that waits has a snapshot, for whose end an index that is built
             # concurrently would wait, and its builder is whom the statement waits for.
-            while not await number(keeper, query("lock_schema")):  # noqa: ASYNC110: no event of another process's
+            while not await number(keeper, query("lock_schema")):  # noqa: ASYNC110
                 await asyncio.sleep(LOOK_EVERY_S)
             return await work(conn)
 

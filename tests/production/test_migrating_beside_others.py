@@ -73,6 +73,7 @@ async def test_no_migration_holds_anybody_up_behind_a_long_transaction(
         migrating = asyncio.create_task(migrate(empty_database_url, [*FIRST, *LATER[: place + 1]]))
         waits = []
         async with await AsyncConnection.connect(empty_database_url, autocommit=True) as other:
+            await other.execute("SET statement_timeout = '5s'")  # or it would wait for the backup for ever
             for _ in range(15):
                 for name in names:
                     began = time.monotonic()
