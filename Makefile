@@ -13,7 +13,7 @@ PIP := $(RUN) pip --quiet --disable-pip-version-check --no-input
 # $(call need,packages,who needs): only root installs packages; anybody else is told which. What is there is left as it is.
 define need
 	@missing=; for package in $(1); do \
-		case $$package in nginx-light) command -v nginx ;; nodejs) command -v node ;; npm|gcc) command -v $$package ;; libc6-dev) test -e /usr/include/stdio.h ;; \
+		case $$package in nginx-light) command -v nginx ;; pgbouncer) command -v pgbouncer ;; nodejs) command -v node ;; npm|gcc) command -v $$package ;; libc6-dev) test -e /usr/include/stdio.h ;; \
 			*) dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep 'install ok installed' ;; \
 		esac >/dev/null 2>&1 || missing="$$missing $$package"; done; \
 	if [ -n "$$missing" ]; then \
@@ -38,7 +38,7 @@ demo: setup ## Play a whole game with simulated participants (ARGS="--users 1000
 	@$(RUN) quizcast demo $(ARGS)
 
 test: setup ## Run all tests (ARGS="tests/unit -k scoring")
-	$(call need,nginx-light gcc libc6-dev chromium iproute2,the tests need)
+	$(call need,nginx-light gcc libc6-dev chromium iproute2 pgbouncer redis-tools,the tests need)
 	$(RUN) pytest $(ARGS)
 
 screens: setup ## Take pictures of every page in every phase, into build/screens

@@ -26,7 +26,7 @@ from quizcast.live.games import Games
 from quizcast.live.redis import Live
 from quizcast.live.submissions import AnswerTry, JoinTry, Submissions
 from quizcast.settings import Settings
-from quizcast.store.db import migrate
+from quizcast.store.schema import migrate
 from quizcast.wire.events import Kept
 
 T = TypeVar("T")

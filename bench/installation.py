@@ -22,7 +22,7 @@ from bench.machine import family
 from quizcast.auth import Key, Keyring, Tokens
 from quizcast.embedded import Services
 from quizcast.settings import Settings
-from quizcast.store.db import migrate
+from quizcast.store.schema import migrate
 
 HERE = Path(__file__).parent
 SITE = HERE.parent / "nginx" / "quizcast.conf"

@@ -4,7 +4,7 @@ import asyncio
 import os
 import resource
 import stat
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,11 @@ from quizcast.settings import PREFIX, Settings, masked
 
 if TYPE_CHECKING:
     from quizcast.live.probe import RedisFacts
+    from quizcast.store.probe import PostgresFacts
 
 FILES_SPARE = 1000  # beside the streams: answers' connections, Redis, Postgres, logs
 SKEW_MS = 100.0  # a third of `lead_ms`: beyond it the fair start suffers
+MONTHS_AHEAD_DAYS = 31  # `retention` prepares three times as much
 REDIS_FLOOR = (7, 0)
 POSTGRES_FLOOR = 15
 
@@ -46,10 +48,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     advice: str = ""
 
 
-def examine(settings: Settings, console: Console) -> int:
-    """Print the settings and every finding; 1 when something fails, else 0."""
+def examine(settings: Settings, console: Console, *, web: int, workers: int) -> int:
+    """Print the settings and every finding; 1 when something fails, else 0. `web` and `workers` count all machines'."""
     console.print(_settings_table(settings))
-    findings = [*_files(settings), *_folder(settings), *asyncio.run(_servers(settings))]
+    findings = [*_files(settings), *_folder(settings), *asyncio.run(_servers(settings, web, workers))]
     for finding in findings:
         line = Text.assemble((f"{finding.level.value:<5}", COLOURS[finding.level]), f"{finding.what}: {finding.seen}")
         console.print(line, soft_wrap=True)
@@ -113,9 +115,9 @@ def _folder(settings: Settings) -> Iterator[Finding]:
     yield Finding(level=Level.OK, what="data directory", seen=f"{folder}, private")
 
 
-async def _servers(settings: Settings) -> list[Finding]:
+async def _servers(settings: Settings, web: int, workers: int) -> list[Finding]:
     if not settings.embedded:
-        return [*await _redis(settings), *await _postgres(settings)]
+        return [*await _redis(settings), *await _postgres(settings, web, workers)]
     findings = []
     for what, find, chosen in (
         ("embedded Redis", find_redis, settings.redis_bin),
@@ -207,8 +209,8 @@ def _redis_config(facts: "RedisFacts", name: str) -> Iterator[Finding]:
         )
 
 
-async def _postgres(settings: Settings) -> list[Finding]:
-    from quizcast.store.probe import missing_migrations, probe
+async def _postgres(settings: Settings, web: int, workers: int) -> list[Finding]:
+    from quizcast.store.probe import behind_s, missing_migrations, probe
 
     findings = []
     for place, url in enumerate((settings.database_url, *settings.replica_urls)):
@@ -234,18 +236,12 @@ async def _postgres(settings: Settings) -> list[Finding]:
                 advice=wrong,
             )
         )
-        room = facts.max_connections // settings.db_pool_max
-        findings.append(
-            Finding(
-                level=Level.OK if room >= 4 else Level.WARN,
-                what=f"{what} connections",
-                seen=f"{facts.used} of {facts.max_connections} in use, room for {room} processes of quizcast",
-                advice=""
-                if room >= 4
-                else "raise max_connections, lower QUIZCAST_DB_POOL_MAX, or put a pooler before it",
-            )
-        )
+        findings.append(_connections(what, settings, facts, web, 0 if place else workers))
         findings.append(_clock(what, facts.ahead_ms, facts.round_trip_ms))
+        if place > 0:
+            findings.append(
+                await _lag(what, behind_s(settings.database_url, url, settings.replica_lag_max_s), settings)
+            )
         if place == 0:
             missing = await missing_migrations(settings)
             findings.append(
@@ -256,7 +252,59 @@ async def _postgres(settings: Settings) -> list[Finding]:
                     advice=missing,
                 )
             )
+            if not missing:
+                findings.append(await _months(settings))
     return findings
+
+
+def _connections(what: str, settings: Settings, facts: "PostgresFacts", web: int, workers: int) -> Finding:
+    from quizcast.store.db import SPARE_CONNECTIONS, WORKER_CONNECTIONS, connections
+
+    primary, replica = connections(settings, web, workers)
+    needed = primary if workers else replica
+    others = f" + {workers} workers × {WORKER_CONNECTIONS} + {SPARE_CONNECTIONS} for commands" if workers else ""
+    lacking = needed - facts.max_connections
+    fitting = settings.db_pool_max - -(-lacking // web)
+    return Finding(
+        level=Level.WARN if lacking > 0 else Level.OK,
+        what=f"{what} connections",
+        seen=f"{web} web processes × {settings.db_pool_max}{others} = {needed} of {facts.max_connections}, "
+        f"{facts.used} in use",
+        advice=f"raise max_connections by {lacking} or more, "
+        + (f"lower QUIZCAST_DB_POOL_MAX to {fitting}, " if fitting > 0 else "")
+        + "or put pgbouncer before it (where one stands already, its own limits count)"
+        if lacking > 0
+        else "",
+    )
+
+
+async def _lag(what: str, measured: Awaitable[float], settings: Settings) -> Finding:
+    try:
+        behind = await measured
+    except QuizcastError as error:
+        return Finding(level=Level.WARN, what=f"{what} lag", seen=f"cannot be told: {error}")
+    late = behind == float("inf")
+    return Finding(
+        level=Level.WARN if late else Level.OK,
+        what=f"{what} lag",
+        seen=f"more than {settings.replica_lag_max_s:g} s" if late else f"had everything after {behind:.1f} s",
+        advice="until it is not, all reads go to the primary: see pg_stat_replication there" if late else "",
+    )
+
+
+async def _months(settings: Settings) -> Finding:
+    from quizcast.store.probe import months
+
+    seen = await months(settings)
+    late = seen.rest or seen.days_ahead < MONTHS_AHEAD_DAYS
+    return Finding(
+        level=Level.WARN if late else Level.OK,
+        what="months of answers",
+        seen="some answers belong to no month that is prepared"
+        if seen.rest
+        else f"prepared for {max(0.0, seen.days_ahead):.0f} days",
+        advice="run `quizcast retention`, and once a day from now on" if late else "",
+    )
 
 
 def _clock(what: str, ahead_ms: float, round_trip_ms: float) -> Finding:

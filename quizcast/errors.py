@@ -185,6 +185,12 @@ class GameUnknown(NotFound):
     code = "game_unknown"
 
 
+class AnswersDropped(NotFound):
+    """The answers of this game are no longer kept."""
+
+    code = "answers_dropped"
+
+
 class QuizUnknown(NotFound):
     """There is no such quiz."""
 
@@ -402,6 +408,12 @@ class MigrationFailed(OperatorError):
     """The database's schema is not what this version needs."""
 
     code = "migration_failed"
+
+
+class ExportFailed(OperatorError):
+    """What was to be kept could not be written."""
+
+    code = "export_failed"
 
 
 class ServerUnreachable(OperatorError):

@@ -119,7 +119,7 @@ def flush_shard(shard: int) -> int:
 
 
 async def _flush_once(settings: Settings, shard: int) -> int:
-    live, db = Live(settings), Database(settings)
+    live, db = Live(settings), Database.of_one(settings)
     rows, bell = Rows(live), Bell(settings, live)
     try:
         await db.open()
@@ -230,7 +230,7 @@ async def _ask_or_flush(settings: Settings, live: Live, bell: Bell, shard: int) 
         await bell.ask(shard)
     except (QuizcastError, RedisError) as error:
         log.warning("a flush of shard %d could not be asked for, and is made at once: %s", shard, error)
-        db = Database(settings)
+        db = Database.of_one(settings)
         await db.open()
         try:
             await flush(Rows(live), db, shard, settings.flush_batch_max)

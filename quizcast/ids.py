@@ -19,6 +19,19 @@ def spelled(number: int) -> str:
     return "".join(ALPHABET[number >> shift & 31] for shift in range(5 * (LENGTH - 1), -1, -5))
 
 
+def first_id(at: int) -> str:
+    """The lowest id that can be made at a moment, in ms since the epoch."""
+    return spelled(at << RANDOM_BITS)
+
+
+def made_at(text: str) -> int:
+    """When an id was made, in ms since the epoch; its first nine characters tell."""
+    at = 0
+    for char in text[: TIME_BITS // 5]:
+        at = at << 5 | ALPHABET.index(char)
+    return at
+
+
 def is_id(text: str) -> bool:
     """Whether a text has the form of an id."""
     return len(text) == LENGTH and all(char in ALPHABET for char in text)

@@ -61,6 +61,12 @@ REDIS_SECONDS = Histogram("quizcast_redis_seconds", "Redis round trips", ["call"
 REDIS_ERRORS = Counter("quizcast_redis_errors", "Redis calls that failed", ["error"])
 DB_SECONDS = Histogram("quizcast_db_seconds", "Postgres connections in use, from getting to giving back", ["pool"])
 DB_POOL = Gauge("quizcast_db_pool", "Postgres connections", ["pool", "state"], multiprocess_mode="livesum")
+REPLICA_LAG = Gauge(
+    "quizcast_replica_lag_seconds",
+    "How far a replica was behind when it was last asked",
+    ["pool"],
+    multiprocess_mode="mostrecent",
+)
 DB_ERRORS = Counter("quizcast_db_errors", "Postgres calls that failed", ["error"])
 
 FLUSH_ROWS = Counter("quizcast_flush_rows", "Rows committed to Postgres")

@@ -59,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     db_pool_max: int = 4
     db_pool_waiting_max: int = 200
     db_timeout_s: float = 5.0
+    replica_lag_max_s: float = 10.0
 
     access_ttl_s: int = 900
     refresh_ttl_s: int = 30 * 86400
@@ -248,6 +249,7 @@ DOCS: dict[str, str] = {
     "db_pool_max": "Postgres connections that one process may open, to the primary and to each replica",
     "db_pool_waiting_max": "requests that may wait for a Postgres connection before the next gets a 503",
     "db_timeout_s": "how long one request waits for a Postgres connection",
+    "replica_lag_max_s": "a replica that is further behind is passed over, and the primary asked",
     "access_ttl_s": "life of a host's access token",
     "refresh_ttl_s": "life of a host's refresh token",
     "participant_ttl_s": "life of participants' and screens' tokens",

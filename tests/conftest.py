@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.fix_browser",
     "tests.fix_pages",
     "tests.faults.world",
+    "tests.fix_replica",
 ]
 
 # What these look at takes place in time, among processes that share the machine with others: what fails by the clock is

@@ -41,7 +41,7 @@ def redis_prefix() -> str:
 @pytest.fixture(scope="session")
 def template_database(services: Services) -> str:
     """The name of a database with the whole schema and no rows, for `CREATE DATABASE … TEMPLATE`."""
-    from quizcast.store.db import migrate  # here, so that tests without a database do not need the store
+    from quizcast.store.schema import migrate  # here, so that tests without a database do not need the store
 
     _execute(services, "CREATE DATABASE {}", TEMPLATE)
     asyncio.run(migrate(_address(services, TEMPLATE)))

@@ -46,13 +46,17 @@ def worker(index: int, parent: int | None) -> None:
 
 @click.command(options_metavar="[options]")
 def migrate() -> None:
-    """Bring the database's schema up to date."""
+    """Bring the database's schema up to date.
+
+    Beside a running quizcast: no change waits for a lock for longer than half a second at a time.
+    """
     import asyncio
 
     settings = external(begin("migrate"))
-    from quizcast.store import db
+    from quizcast.store import months, schema
 
-    applied = asyncio.run(db.migrate(settings.database_url))
+    applied = asyncio.run(schema.migrate(settings.database_url))
+    applied += asyncio.run(months.prepare(settings.database_url))
     click.echo("\n".join(f"applied {name}" for name in applied) or "the schema is up to date")
 
 

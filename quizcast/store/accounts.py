@@ -8,7 +8,8 @@ import msgspec
 
 from quizcast.errors import EmailTaken, RefreshInvalid
 from quizcast.ids import new_id
-from quizcast.store.db import Connection, Database, fetch_one, query
+from quizcast.store.db import Connection, Database, fetch_one
+from quizcast.store.shipped import query
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,19 +1,18 @@
-"""The way to Postgres: pools, transactions, errors in quizcast's words, queries, migrations; bottom of `store`.
+"""The way to Postgres: pools, transactions, errors in quizcast's words; inside `store`.
 
-Reads go to a replica when there is one that answers, else to the primary. Nothing here keeps state on a server's
-session, so a transaction-mode pooler may stand in between. Invariant: outside of `store` nobody sees psycopg's errors.
+Reads go to a replica that answers and is not too far behind, else to the primary. Nothing here keeps state on a
+server's session, so a transaction-mode pooler may stand in between. Invariant: outside of `store` nobody sees psycopg's
+errors.
 """
 
 import contextlib
 import functools
-import hashlib
 import logging
-import re
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from importlib import resources
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, Self, TypeAlias, TypeVar
 
+import msgspec
 import psycopg
 from psycopg import AsyncConnection, IsolationLevel
 from psycopg.rows import TupleRow, class_row
@@ -22,15 +21,16 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRe
 from quizcast.errors import InvalidInput, MigrationFailed, PostgresUnavailable
 from quizcast.metrics import DB_ERRORS, DB_POOL, DB_SECONDS
 from quizcast.settings import Settings
+from quizcast.store.replicas import Log
+from quizcast.store.shipped import migrations, query
 
 RETRY_AFTER_S = 1.0
 REPLICA_WAIT_S = 0.5  # a replica that takes longer is passed over, and the primary asked
 REPLICA_REST_S = 10.0
 LIFETIME_S = 1800.0  # psycopg_pool jitters it; so connections move to a new server within half an hour
 DEAD_PEER_MS = 20_000
-MIGRATION_LOCK = 0x71756963  # "quic": this application's advisory lock
-SERVER_MIN = 15
-NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+WORKER_CONNECTIONS = 2  # a job's, and the sweep's when it has to flush itself
+SPARE_CONNECTIONS = 5  # `migrate` takes two and `doctor` up to two; one for who looks what is the matter
 
 Connection: TypeAlias = AsyncConnection[TupleRow]
 Pool: TypeAlias = AsyncConnectionPool[Connection]
@@ -44,11 +44,17 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self._primary = _pool("primary", settings.database_url, settings)
+        self._log = Log(settings.replica_lag_max_s, self._ask_primary)
         self._replicas = [
             _pool(f"replica{place}", url, settings) for place, url in enumerate(settings.replica_urls, start=1)
         ]
         self._resting: dict[str, float] = {}  # name of a replica's pool → when to try it again
         self._turn = 0
+
+    @classmethod
+    def of_one(cls, settings: Settings) -> Self:
+        """One connection to the primary, for a flush, which takes one batch after the other and reads nothing."""
+        return cls(msgspec.structs.replace(settings, replica_urls=(), db_pool_max=1))
 
     async def open(self) -> None:
         """Begin to connect. Does not wait: a process starts without Postgres, and answers 503 until it is there."""
@@ -105,12 +111,20 @@ class Database:
             pool = self._replicas[(self._turn + step) % len(self._replicas)]
             if self._resting.get(pool.name, 0.0) > time.monotonic():
                 continue
-            try:
-                return pool, await stack.enter_async_context(_lent(pool, REPLICA_WAIT_S))
-            except psycopg.OperationalError as error:  # psycopg_pool's are of this kind too
-                DB_ERRORS.labels(type(error).__name__).inc()
-                self._rest(pool)
+            async with contextlib.AsyncExitStack() as trial:
+                try:
+                    conn = await trial.enter_async_context(_lent(pool, REPLICA_WAIT_S))
+                    if await self._log.is_fresh(pool.name, functools.partial(number, conn)):
+                        stack.push_async_exit(trial.pop_all())
+                        return pool, conn
+                except psycopg.OperationalError as error:  # psycopg_pool's are of this kind too
+                    DB_ERRORS.labels(type(error).__name__).inc()
+                    self._rest(pool)
         return self._primary, await stack.enter_async_context(_lent(self._primary))
+
+    async def _ask_primary(self, question: bytes) -> int:
+        async with _lent(self._primary, REPLICA_WAIT_S) as conn:
+            return await number(conn, question)
 
     def _rest(self, pool: Pool) -> None:
         if pool is not self._primary:
@@ -119,6 +133,11 @@ class Database:
 
     def _all(self) -> list[Pool]:
         return [self._primary, *self._replicas]
+
+
+def connections(settings: Settings, web: int, workers: int) -> tuple[int, int]:
+    """How many connections so many processes open at most: to the primary, and to each replica."""
+    return web * settings.db_pool_max + workers * WORKER_CONNECTIONS + SPARE_CONNECTIONS, web * settings.db_pool_max
 
 
 def _pool(name: str, url: str, settings: Settings) -> Pool:
@@ -143,6 +162,12 @@ def _pool(name: str, url: str, settings: Settings) -> Pool:
             "tcp_user_timeout": DEAD_PEER_MS,
         },
     )
+
+
+async def number(conn: Connection, question: bytes) -> int:
+    """What a query for one number returns."""
+    row = await (await conn.execute(question)).fetchone()
+    return int(row[0]) if row else 0
 
 
 @contextlib.asynccontextmanager
@@ -174,27 +199,6 @@ def translated() -> Iterator[None]:
         raise InvalidInput("a value holds characters or numbers that cannot be stored") from error
 
 
-# ── queries ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@functools.cache
-def queries() -> Mapping[str, bytes]:
-    """The named queries of `store/sql/*.sql`. Read once; a name is there once."""
-    found: dict[str, bytes] = {}
-    for file in resources.files("quizcast.store").joinpath("sql").iterdir():
-        _, *parts = NAME.split(file.read_text("utf-8"))
-        for name, text in zip(parts[::2], parts[1::2], strict=True):
-            if name in found:
-                raise KeyError(f"two queries are called {name}")
-            found[name] = text.strip().encode()
-    return found
-
-
-def query(name: str) -> bytes:
-    """A named query."""
-    return queries()[name]
-
-
 async def fetch(conn: Connection, kind: type[T], name: str, params: Mapping[str, Any]) -> list[T]:
     """A query's rows, each as a `kind` made from its columns by name."""
     async with conn.cursor(row_factory=class_row(kind)) as cursor:
@@ -206,52 +210,3 @@ async def fetch_one(conn: Connection, kind: type[T], name: str, params: Mapping[
     """A query's only row, or None."""
     rows = await fetch(conn, kind, name, params)
     return rows[0] if rows else None
-
-
-# ── migrations ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Migration(NamedTuple):
-    """One file of `store/migrations`: applied once, in order, in a transaction, and never edited afterwards."""
-
-    name: str
-    script: bytes
-    checksum: str
-
-
-def migrations() -> list[Migration]:
-    """All that this version knows, in order."""
-    files = resources.files("quizcast.store").joinpath("migrations").iterdir()
-    scripts = sorted((file.name.removesuffix(".sql"), file.read_bytes()) for file in files)
-    return [Migration(name, script, hashlib.sha256(script).hexdigest()) for name, script in scripts]
-
-
-async def migrate(database_url: str, steps: Sequence[Migration] | None = None) -> list[str]:
-    """Bring the schema up to date; the names of what was applied now. Waits while another process migrates.
-
-    A database that knows more than this code is left as it is: a migration never takes away what the version before
-    it uses. `steps` are this version's unless given. Raises `MigrationFailed`, `PostgresUnavailable`.
-    """
-    with translated():
-        async with await AsyncConnection.connect(database_url, autocommit=True, prepare_threshold=None) as conn:
-            if conn.info.server_version < SERVER_MIN * 10_000:
-                raise MigrationFailed(f"Postgres {SERVER_MIN} or later is needed")
-            return [step.name for step in steps or migrations() if await _apply(conn, step)]
-
-
-async def _apply(conn: Connection, step: Migration) -> bool:
-    async with conn.transaction():
-        # Of the transaction, not of the session: that would stay behind in a pooler.
-        await conn.execute(query("lock_schema"), {"lock": MIGRATION_LOCK})
-        await conn.execute(query("create_schema_migrations"))
-        found = await (await conn.execute(query("migration_checksum"), {"name": step.name})).fetchone()
-        if found is not None:
-            if found[0] != step.checksum:
-                raise MigrationFailed(f"migration {step.name} was changed after this database had applied it")
-            return False
-        try:
-            await conn.execute(step.script)
-        except (psycopg.ProgrammingError, psycopg.IntegrityError, psycopg.DataError) as error:
-            raise MigrationFailed(f"migration {step.name}: {error.diag.message_primary or error}") from error
-        await conn.execute(query("insert_migration"), {"name": step.name, "checksum": step.checksum})
-        return True

@@ -5,8 +5,9 @@ import msgspec
 from quizcast.domain.quiz import Question, Quiz, QuizContent
 from quizcast.errors import QuizUnknown, Stale
 from quizcast.ids import new_id
-from quizcast.store.db import Connection, fetch, fetch_one, query
+from quizcast.store.db import Connection, fetch, fetch_one
 from quizcast.store.paging import before, page
+from quizcast.store.shipped import query
 from quizcast.wire.api import Page, QuizSummary
 
 _encode = msgspec.json.Encoder().encode

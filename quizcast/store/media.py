@@ -6,8 +6,9 @@ import msgspec
 
 from quizcast.errors import MediaFull, MediaUnknown, TokenInvalid
 from quizcast.ids import new_id
-from quizcast.store.db import Connection, fetch, fetch_one, query
+from quizcast.store.db import Connection, fetch, fetch_one
 from quizcast.store.paging import before, page
+from quizcast.store.shipped import query
 from quizcast.wire.api import Page
 
 

@@ -10,9 +10,10 @@ from quizcast.domain.game import Game, GameOptions, Phase
 from quizcast.domain.quiz import Question, QuizContent, listed, worth
 from quizcast.domain.report import Asked, Line, Member, Record, asked, ranking
 from quizcast.domain.scoring import Given, Opening
-from quizcast.errors import GameUnknown, QuizUnknown
-from quizcast.store.db import Connection, fetch, query
+from quizcast.errors import AnswersDropped, GameUnknown, QuizUnknown
+from quizcast.store.db import Connection, fetch
 from quizcast.store.paging import before, page
+from quizcast.store.shipped import query
 from quizcast.wire.api import GameView, Page, ResultAnswer, ResultQuestion, ResultRow, Results
 from quizcast.wire.events import Listed
 
@@ -121,10 +122,17 @@ def _stored(row: _Row) -> StoredGame:
 
 
 async def load_results(conn: Connection, game_id: str) -> Record:
-    """All that has been stored of a game's play. Raises `GameUnknown`. Whose game it is, the caller knows."""
+    """All that has been stored of a game's play. Whose game it is, the caller knows.
+
+    Raises `GameUnknown`, and `AnswersDropped` when retention has taken the answers away.
+    """
     row = await (await conn.execute(query("quiz_of_game"), {"id": game_id})).fetchone()
     if row is None:
         raise GameUnknown()
+    if row[1]:
+        raise AnswersDropped(
+            "the answers to games of that month are no longer kept; whoever runs this server may have them in a file"
+        )
     stored = (await _games(conn, [game_id]))[0]
     answers: dict[int, dict[str, Given]] = {}
     for question, text in await (await conn.execute(query("answers_of_game"), {"game_id": game_id})).fetchall():

@@ -11,7 +11,8 @@ import msgspec
 import psycopg
 
 from quizcast.domain.game import Phase
-from quizcast.store.db import Connection, Database, query
+from quizcast.store.db import Connection, Database
+from quizcast.store.shipped import query
 from quizcast.wire.rows import AnswerRow, Entry, JoinRow, OpeningRow, PhaseRow, RemovedRow
 
 # A key too long for an index page is reported as a limit of the program, yet it is the value that is at fault.

@@ -220,10 +220,12 @@ def _check_keys(settings: Settings) -> None:
 
 
 def _migrate(database_url: str) -> None:
-    from quizcast.store.db import migrate  # loaded ahead, while the servers start
+    from quizcast.store.months import prepare  # loaded ahead, while the servers start
+    from quizcast.store.schema import migrate
 
     for name in asyncio.run(migrate(database_url)):
         log.info("migrated: %s", name)
+    asyncio.run(prepare(database_url))
 
 
 def _build(folder: Path) -> None:

@@ -33,7 +33,7 @@ def work(settings: Settings) -> None:
 
 
 async def _empty(settings: Settings, until: float) -> int:
-    live, db = Live(settings), Database(settings)
+    live, db = Live(settings), Database.of_one(settings)
     rows = Rows(live)
     try:
         await db.open()

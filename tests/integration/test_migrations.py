@@ -8,7 +8,9 @@ from psycopg import AsyncConnection
 
 from quizcast.errors import MigrationFailed, PostgresUnavailable
 from quizcast.settings import Settings
-from quizcast.store.db import Database, Migration, migrate, migrations
+from quizcast.store.db import Database
+from quizcast.store.schema import migrate
+from quizcast.store.shipped import Migration, migrations
 
 NAMES = [step.name for step in migrations()]
 

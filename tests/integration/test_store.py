@@ -33,7 +33,8 @@ from quizcast.errors import (
 from quizcast.ids import new_id
 from quizcast.settings import Settings
 from quizcast.store import accounts, library, media, results
-from quizcast.store.db import Database, queries
+from quizcast.store.db import Database
+from quizcast.store.shipped import queries
 from tests.fix_store import QUIZ, new_game
 from tests.unit.quizzes import quizzes
 

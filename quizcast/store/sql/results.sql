@@ -31,8 +31,9 @@ WHERE host_id = %(host_id)s AND (%(before)s::text IS NULL OR id < %(before)s)
 ORDER BY id DESC LIMIT %(most)s;
 
 -- name: quiz_of_game
--- params id; returns quiz (JSON text)
-SELECT quiz::text FROM games WHERE id = %(id)s;
+-- params id; returns quiz (JSON text), whether retention has dropped the game's answers
+SELECT quiz::text, EXISTS (SELECT FROM answers_dropped WHERE (since IS NULL OR since <= games.id) AND games.id < until)
+FROM games WHERE id = %(id)s;
 
 -- name: participants_of_game
 -- params game_id; returns id, nickname of everybody who takes part, in the order of joining

@@ -1,6 +1,11 @@
 -- name: lock_schema
--- params lock; waits until no other transaction holds it
-SELECT pg_advisory_xact_lock(%(lock)s);
+-- no params, or the statement's portal would keep its snapshot, for whose end CREATE INDEX CONCURRENTLY would wait
+-- returns whether the lock of quizcast's migrations (the number is "quic") is this transaction's; does not wait
+SELECT pg_try_advisory_xact_lock(1903520099);
+
+-- name: limit_lock_wait
+-- params wait (as in '500ms'); until the end of the transaction, a lock that is not free for so long is an error
+SELECT set_config('lock_timeout', %(wait)s, true);
 
 -- name: create_schema_migrations
 -- no params; returns nothing

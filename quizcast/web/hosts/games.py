@@ -9,6 +9,7 @@ from quizcast.auth import Kind
 from quizcast.domain.game import Close, CloseReason, Command, Extend, Finish, Game, Lock, Open, ShowLeaderboard
 from quizcast.domain.quiz import QuizContent, listed
 from quizcast.errors import (
+    AnswersDropped,
     CursorInvalid,
     GameOver,
     GameUnknown,
@@ -42,7 +43,7 @@ from quizcast.wire.api import (
 )
 
 YES = {"false": False, "true": True, "no": False, "yes": True, "0": False, "1": True, "": False}
-SETTLED_MS = 30_000  # after the end of a game, its last rows have reached every replica
+STORED_MS = 20_000  # after the end of a game its last rows are in Postgres
 MEDIA_TYPES = {
     "csv": "text/csv; charset=utf-8",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
@@ -186,7 +187,8 @@ async def get_results(call: Call) -> Any:
     seen = await services.game(game_id, call.host_id)
     view = _game_view(call, *seen)
     finished_at = seen.game.finished_at
-    settled = finished_at is not None and services.live.now() - finished_at > SETTLED_MS
+    settled_ms = STORED_MS + services.settings.replica_lag_max_s * 1000
+    settled = finished_at is not None and services.live.now() - finished_at > settled_ms
     # A host looks at once, and what was answered a moment ago should be there: only later will a replica do.
     async with services.db.read() if settled else services.db.write() as conn:
         record = await results.load_results(conn, game_id)
@@ -322,6 +324,6 @@ ENDPOINTS = [
         reply=Results,
         media_types=("application/json", *MEDIA_TYPES.values()),
         query=(Query(name="format", type=Literal["json", "csv", "xlsx"], says="json unless said"),),
-        errors=(GameUnknown, PostgresUnavailable),
+        errors=(GameUnknown, AnswersDropped, PostgresUnavailable),
     ),
 ]
