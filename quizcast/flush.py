@@ -33,6 +33,7 @@ from quizcast.metrics import (
 from quizcast.settings import Settings
 from quizcast.store.db import Database
 from quizcast.store.rows import store_or_bisect
+from quizcast.vitals import Vitals
 
 QUEUE = "quizcast-flush"
 JOB_TIMEOUT_S = 60
@@ -203,9 +204,10 @@ def _work(connection: Redis) -> bool:
 
 
 def _sweep_for_ever(settings: Settings) -> None:
+    vitals = Vitals("worker")
     while True:
         try:
-            asyncio.run(_sweep(settings))
+            asyncio.run(_sweep(settings, vitals))
         except Exception as error:  # Redis is away: the sweep has to outlive that
             log.warning("the sweep failed and begins again: %s", type(error).__name__)
             time.sleep(SWEEP_EVERY_S)
@@ -224,11 +226,12 @@ async def _ask_or_flush(settings: Settings, live: Live, bell: Bell, shard: int) 
             await db.close()
 
 
-async def _sweep(settings: Settings) -> None:
+async def _sweep(settings: Settings, vitals: Vitals) -> None:
     live = Live(settings)
     bell = Bell(settings, live)
     try:
         while True:
+            vitals.look()
             for shard in range(settings.shards):
                 try:
                     if (await bell.look(shard)).rows:

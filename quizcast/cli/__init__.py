@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from quizcast import __version__
-from quizcast.cli.care import doctor, version
+from quizcast.cli.care import doctor, monitoring, version
 from quizcast.cli.deadletter import deadletter
 from quizcast.cli.ground import problems
 from quizcast.cli.parts import assets, migrate, web, worker
@@ -23,7 +23,7 @@ SECTIONS = {
     "Play": (demo, serve, simulate),
     "Quizzes": (import_, export),
     "Run the parts one by one": (web, worker, migrate, assets),
-    "Look after it": (doctor, deadletter, version),
+    "Look after it": (doctor, deadletter, monitoring, version),
 }
 
 

@@ -1,4 +1,4 @@
-"""`doctor`, `version`: looking after an installation; inside `cli`."""
+"""`doctor`, `monitoring`, `version`: looking after an installation; inside `cli`."""
 
 from pathlib import Path
 
@@ -17,6 +17,23 @@ def doctor(data_dir: Path | None) -> int:
     from quizcast.doctor import examine
 
     return examine(begin("doctor", data_dir), Console())
+
+
+@click.command(options_metavar="[options]")
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--runbook-url", default="", help="Where the alerts say that the runbook lies.")
+def monitoring(folder: Path, runbook_url: str) -> None:
+    """Write alert rules for Prometheus, their runbook, and a dashboard for Grafana.
+
+    `rules.yml`, `alerts.md` and `dashboard.json`, as this version's metrics ask for.
+    """
+    from quizcast.monitoring import RUNBOOK_URL, build
+
+    try:
+        for path in build(folder, runbook_url or RUNBOOK_URL):
+            click.echo(path)
+    except OSError as error:
+        raise click.ClickException(f"the files for monitoring: {error}") from error
 
 
 @click.command(options_metavar="")

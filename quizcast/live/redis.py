@@ -6,6 +6,7 @@ together on a cluster as well. The protocol version is fixed here and nowhere el
 
 import asyncio
 import logging
+import math
 import time
 import zlib
 from collections.abc import Awaitable, Sequence
@@ -20,7 +21,7 @@ from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from quizcast.errors import RedisUnavailable
-from quizcast.metrics import CLOCK_STEPS, REDIS_ERRORS, REDIS_SECONDS
+from quizcast.metrics import CLOCK_STEPS, REDIS_ERRORS, REDIS_MEMORY, REDIS_MEMORY_MAX, REDIS_SECONDS
 from quizcast.settings import Settings
 
 PROTOCOL = 2
@@ -209,6 +210,13 @@ class Live:
     async def check(self) -> None:
         """Raises `RedisUnavailable` unless the server takes writes: one that is full still answers a ping."""
         await self.do("check", self.client.set(self.keys.check(), "1", ex=CHECK_LIFE_S))
+
+    async def look(self) -> None:
+        """Tell the metrics how much memory the server uses, of how much. Raises `RedisUnavailable`."""
+        info = await self.do("info", self.client.info("memory"))
+        REDIS_MEMORY.set(info.get("used_memory", 0))
+        # Without a bound of its own it has the machine's.
+        REDIS_MEMORY_MAX.set(info.get("maxmemory") or info.get("total_system_memory") or math.inf)
 
     async def close(self) -> None:
         """Give the connections back."""

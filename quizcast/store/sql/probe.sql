@@ -1,3 +1,8 @@
+-- name: connections
+-- params none; returns connections of clients in use, and how many there may be
+SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::int,
+       current_setting('max_connections')::int;
+
 -- name: probe_server
 -- params none; returns version (160004 for 16.4), max_connections, connections in use, whether it only reads, now in ms
 SELECT current_setting('server_version_num')::int AS version,
