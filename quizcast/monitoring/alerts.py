@@ -23,7 +23,6 @@ WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
 UNALERTED = {
     "quizcast_intake_group_size": "that groups are full is normal in a burst; AnswersSlow tells when it hurts",
     "quizcast_queue_depth": "many rows are a busy evening; QueueOld tells when they do not move",
-    "quizcast_process_memory_bytes": "what is much depends on the number of streams; MemoryLow tells when it hurts",
     "quizcast_dead_letters": "DeadLetters tells as long as any wait, which a counter cannot",
 }
 

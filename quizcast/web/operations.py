@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from quizcast import metrics
-from quizcast.errors import QuizcastError, TokenInvalid
+from quizcast.errors import Draining, QuizcastError, TokenInvalid
 from quizcast.history import EVERY_S, KEPT, SERIES, History
 from quizcast.settings import Settings
 from quizcast.vitals import look_at_machine
@@ -100,7 +100,10 @@ class Operations:
         Here as well as in the workers: it is when none of them lives that somebody has to be told of the queue.
         """
         look_at_machine(self._settings.data_dir)
-        services = self._at_work()
+        try:
+            services = self._at_work()
+        except Draining:
+            return
         looks: dict[str, Callable[[], Awaitable[object]]] = {
             "redis": services.live.look,
             "postgres": services.db.look,

@@ -1,4 +1,4 @@
-"""Rules, runbook and dashboard: made from the metrics, as they stand in docs/, and right by Prometheus's own judgement."""
+"""Rules, runbook and dashboard: made from the metrics, as they stand in docs/, and right by promtool's judgement."""
 
 import json
 import re
