@@ -25,7 +25,7 @@ def runbook() -> str:
             "Made by `quizcast monitoring` from the alerts themselves. *Page* is for what breaks games now and will "
             "not mend "
             f"itself ({pages} of {len(ALERTS)}), *ticket* for what can wait for the morning. The service level behind "
-            f"BudgetBurnsFast and BudgetBurnsSlowly, {SLO_TARGET:.1%}, is told in [operations.md](../operations.md)."
+            f"BudgetBurnsFast and BudgetBurnsSlowly, {SLO_TARGET:.1%}, is told in [README.md](README.md)."
         ),
     ]
     for one in ALERTS:
