@@ -13,7 +13,7 @@ PIP := $(RUN) pip --quiet --disable-pip-version-check --no-input
 # $(call need,packages,who needs): only root installs packages; anybody else is told which. What is there is left as it is.
 define need
 	@missing=; for package in $(1); do \
-		case $$package in nginx-light) command -v nginx ;; pgbouncer) command -v pgbouncer ;; nodejs) command -v node ;; npm|gcc) command -v $$package ;; libc6-dev) test -e /usr/include/stdio.h ;; \
+		case $$package in nginx-light) command -v nginx ;; pgbouncer) command -v pgbouncer ;; nodejs) command -v node ;; prometheus) command -v promtool ;; npm|gcc) command -v $$package ;; libc6-dev) test -e /usr/include/stdio.h ;; \
 			*) dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep 'install ok installed' ;; \
 		esac >/dev/null 2>&1 || missing="$$missing $$package"; done; \
 	if [ -n "$$missing" ]; then \
@@ -25,7 +25,7 @@ define need
 	fi
 endef
 
-.PHONY: help setup demo test screens lint check format lock bench bench-quick bench-peers soak capacity load-k6 load-artillery vendor clean
+.PHONY: help setup demo test screens lint check format monitoring lock bench bench-quick bench-peers soak capacity load-k6 load-artillery vendor clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -38,7 +38,7 @@ demo: setup ## Play a whole game with simulated participants (ARGS="--users 1000
 	@$(RUN) quizcast demo $(ARGS)
 
 test: setup ## Run all tests (ARGS="tests/unit -k scoring")
-	$(call need,nginx-light gcc libc6-dev chromium iproute2 pgbouncer redis-tools,the tests need)
+	$(call need,nginx-light gcc libc6-dev chromium iproute2 pgbouncer redis-tools prometheus,the tests need)
 	$(RUN) pytest $(ARGS)
 
 screens: setup ## Take pictures of every page in every phase, into build/screens
@@ -56,6 +56,9 @@ check: lint test ## Everything that has to hold before a change goes in
 format: setup ## Put the code in its form
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
+
+monitoring: setup ## Write docs/monitoring anew: alert rules, their runbook, the dashboard
+	@$(RUN) quizcast monitoring docs/monitoring
 
 lock: setup ## Pin the newest versions that pyproject.toml allows, with hashes
 	$(PIP) install uv

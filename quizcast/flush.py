@@ -17,6 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 
+from quizcast import tracing
 from quizcast.errors import QuizcastError
 from quizcast.live.redis import Live
 from quizcast.live.rows import HEAD, Backlog, Batch, Rows
@@ -34,6 +35,8 @@ from quizcast.metrics import (
 from quizcast.settings import Settings
 from quizcast.store.db import Database
 from quizcast.store.rows import store_or_bisect
+from quizcast.vitals import Vitals
+from quizcast.wire.rows import AnswerRow, Entry
 
 JOB_TIMEOUT_S = 60
 FAILED_KEPT_S = 3600
@@ -158,7 +161,7 @@ async def _following(rows: Rows, shard: int, batch: Batch, batch_max: int) -> Ba
 
 
 async def _store(rows: Rows, db: Database, shard: int, batch: Batch) -> int:
-    began = time.perf_counter()
+    began, began_ns = time.perf_counter(), time.time_ns()
     stored, refused = await store_or_bisect(db, batch.entries)
     now = time.time()
     lag_s = now - min((entry.at / 1000 for entry in batch.entries), default=now)
@@ -166,6 +169,9 @@ async def _store(rows: Rows, db: Database, shard: int, batch: Batch) -> int:
         await rows.put_aside(shard, [(entry.id, reason) for entry, reason in refused])
         DEAD_LETTERS.inc(len(refused))
         log.error("Postgres refused %d rows of shard %d; they wait in its dead-letter stream", len(refused), shard)
+    if tracing.on():
+        for entry, reason in [*((entry, "") for entry in stored), *refused]:
+            _trace(entry, began_ns, len(batch.entries), reason)
     # A turn begins at the stream's head and goes on without a gap: whatever is up to here has been dealt with.
     await rows.let_go(shard, batch.last)
     FLUSH_ROWS.inc(len(stored))
@@ -173,6 +179,14 @@ async def _store(rows: Rows, db: Database, shard: int, batch: Batch) -> int:
     FLUSH_SECONDS.observe(time.perf_counter() - began)
     FLUSH_LAG.observe(max(0.0, lag_s))
     return len(stored)
+
+
+def _trace(entry: Entry, began_ns: int, rows: int, refused: str) -> None:
+    """The end of a sampled answer's trace: it waited in the stream, and was stored together with others."""
+    if isinstance(entry.row, AnswerRow) and entry.row.trace:
+        waited_ms = max(0, began_ns // 1_000_000 - entry.at)
+        about = {"quizcast.waited_ms": waited_ms, "messaging.batch.message_count": rows}
+        tracing.went_on(entry.row.trace, "store", began_ns, about, failed=refused)
 
 
 class _Worker(SimpleWorker):
@@ -189,6 +203,7 @@ class _Worker(SimpleWorker):
 
 def run_worker(settings: Settings) -> None:
     """Work off flushes until SIGTERM, which lets the job at hand come to its end."""
+    tracing.start("worker")
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     threading.Thread(target=_sweep_for_ever, args=(settings,), name="sweep", daemon=True).start()
@@ -217,9 +232,10 @@ def _work(queue: Queue) -> bool:
 
 
 def _sweep_for_ever(settings: Settings) -> None:
+    vitals = Vitals("worker")
     while True:
         try:
-            asyncio.run(_sweep(settings))
+            asyncio.run(_sweep(settings, vitals))
         except Exception as error:  # Redis is away: the sweep has to outlive that
             log.warning("the sweep failed and begins again: %s", type(error).__name__)
             time.sleep(SWEEP_EVERY_S)
@@ -238,11 +254,12 @@ async def _ask_or_flush(settings: Settings, live: Live, bell: Bell, shard: int) 
             await db.close()
 
 
-async def _sweep(settings: Settings) -> None:
+async def _sweep(settings: Settings, vitals: Vitals) -> None:
     live = Live(settings)
     bell = Bell(settings, live)
     try:
         while True:
+            vitals.look()
             for shard in range(settings.shards):
                 try:
                     if (await bell.look(shard)).rows:

@@ -6,6 +6,7 @@ a participant or anything that a client chose.
 """
 
 import os
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -14,15 +15,28 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    Metric,
     generate_latest,
     multiprocess,
 )
 
-__all__ = ["CONTENT_TYPE_LATEST", "exposition", "forget_process"]
+__all__ = [
+    "BELOW",
+    "CONTENT_TYPE_LATEST",
+    "SLO_IN_TIME_S",
+    "SLO_ROUTES",
+    "SLO_TARGET",
+    "WORRY",
+    "WORRY_SHARE",
+    "collected",
+    "exposition",
+    "forget_process",
+]
 
 FAST = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 STREAMS = Gauge("quizcast_streams", "Event streams that are open", ["who"], multiprocess_mode="livesum")
+STREAMS_MAX = Gauge("quizcast_streams_max", "Event streams that there is room for", multiprocess_mode="livesum")
 STREAMS_CLOSED = Counter("quizcast_streams_closed", "Event streams that ended", ["reason"])
 STREAMS_REFUSED = Counter("quizcast_streams_refused", "Event streams that were not opened", ["reason"])
 RESUMES = Counter("quizcast_resumes", "Streams that came back", ["how"])  # memory, log or reset
@@ -35,6 +49,20 @@ FANOUT_SECONDS = Histogram("quizcast_fanout_seconds", "Handing one event to ever
 HOLES = Counter("quizcast_log_holes", "Times that pub/sub had missed something and the log was read")
 
 TASKS = Gauge("quizcast_tasks", "asyncio tasks of each web process", multiprocess_mode="liveall")
+LOOP_LATE_SECONDS = Histogram("quizcast_loop_late_seconds", "How late an event loop came to a timer", buckets=FAST)
+
+# What a process lives on; prometheus_client's own collector has no such thing for several processes.
+PROCESS_MEMORY = Gauge(
+    "quizcast_process_memory_bytes", "Resident memory of each process", ["process"], multiprocess_mode="liveall"
+)
+PROCESS_CPU = Counter("quizcast_process_cpu_seconds", "Processor time of all processes of a kind", ["kind"])
+PROCESS_FILES_LEFT = Gauge(
+    "quizcast_process_files_left", "Files that each process may still open", ["process"], multiprocess_mode="liveall"
+)
+MACHINE_MEMORY = Gauge("quizcast_machine_memory_bytes", "Memory of the machine", multiprocess_mode="mostrecent")
+MACHINE_MEMORY_LEFT = Gauge(
+    "quizcast_machine_memory_left_bytes", "Memory that new work may have", multiprocess_mode="mostrecent"
+)
 
 HTTP_SECONDS = Histogram(
     "quizcast_http_seconds", "Requests, by route and status", ["method", "route", "status"], buckets=FAST
@@ -59,6 +87,8 @@ INTAKE_PENDING = Gauge(
 
 REDIS_SECONDS = Histogram("quizcast_redis_seconds", "Redis round trips", ["call"], buckets=FAST)
 REDIS_ERRORS = Counter("quizcast_redis_errors", "Redis calls that failed", ["error"])
+REDIS_MEMORY = Gauge("quizcast_redis_memory_bytes", "Memory that Redis uses", multiprocess_mode="mostrecent")
+REDIS_MEMORY_MAX = Gauge("quizcast_redis_memory_max_bytes", "Memory that Redis may use", multiprocess_mode="mostrecent")
 DB_SECONDS = Histogram("quizcast_db_seconds", "Postgres connections in use, from getting to giving back", ["pool"])
 DB_POOL = Gauge("quizcast_db_pool", "Postgres connections", ["pool", "state"], multiprocess_mode="livesum")
 REPLICA_LAG = Gauge(
@@ -66,6 +96,12 @@ REPLICA_LAG = Gauge(
     "How far a replica was behind when it was last asked",
     ["pool"],
     multiprocess_mode="mostrecent",
+)
+DB_CONNECTIONS = Gauge(
+    "quizcast_db_connections", "Connections that clients have to Postgres, all of them", multiprocess_mode="mostrecent"
+)
+DB_CONNECTIONS_MAX = Gauge(
+    "quizcast_db_connections_max", "Connections that Postgres takes", multiprocess_mode="mostrecent"
 )
 DB_ERRORS = Counter("quizcast_db_errors", "Postgres calls that failed", ["error"])
 
@@ -91,14 +127,57 @@ CLOCK_STEPS = Counter("quizcast_clock_steps", "Steps of Redis's clock that a pro
 CONNECTIONS_REFUSED = Counter("quizcast_connections_refused", "Connections beyond the limit to open files")
 CLOSE_LATE_SECONDS = Histogram("quizcast_close_late_seconds", "Deadline to the `closed` event", buckets=FAST)
 
+# From where on somebody should look: the 99th percentile of a histogram, the value of a gauge. Alerts, dashboard and
+# `/ops` take it from here, and docs/metrics.md says what to think of it.
+WORRY: Mapping[str, float] = {
+    "quizcast_push_seconds": 0.2,
+    "quizcast_fanout_seconds": 0.1,
+    "quizcast_intake_seconds": 0.1,
+    "quizcast_intake_pending": 3000,
+    "quizcast_close_late_seconds": 0.5,
+    "quizcast_loop_late_seconds": 0.1,
+    "quizcast_tasks": 1000,
+    "quizcast_redis_seconds": 0.05,
+    "quizcast_db_seconds": 1,
+    "quizcast_queue_age_seconds": 10,
+    "quizcast_flush_seconds": 1,
+    "quizcast_flush_lag_seconds": 2,
+    "quizcast_dead_letters_waiting": 0,
+    "quizcast_disk_free_bytes": 1e9,
+    "quizcast_process_files_left": 500,
+}
+
+# The same for gauges that are to be seen as a share of another one.
+WORRY_SHARE: Mapping[str, tuple[str, float]] = {
+    "quizcast_streams": ("quizcast_streams_max", 0.85),
+    "quizcast_db_connections": ("quizcast_db_connections_max", 0.9),
+    "quizcast_redis_memory_bytes": ("quizcast_redis_memory_max_bytes", 0.85),
+    "quizcast_machine_memory_left_bytes": ("quizcast_machine_memory_bytes", 0.1),
+}
+BELOW = frozenset({"quizcast_disk_free_bytes", "quizcast_process_files_left", "quizcast_machine_memory_left_bytes"})
+
+# The service level: of the requests of games, this share is not refused for our fault and has its reply in time.
+SLO_ROUTES = ("/games/{game_id}/answers", "/join", "/games/{game_id}/events")
+SLO_IN_TIME_S = 0.1  # a bucket's bound
+SLO_TARGET = 0.999
+
+
+def collected() -> Iterable[Metric]:
+    """All metrics of this host's processes, added up."""
+    return _registry().collect()
+
 
 def exposition() -> bytes:
-    """All metrics of this host's processes as Prometheus text."""
+    """The same as Prometheus text."""
+    return generate_latest(_registry())
+
+
+def _registry() -> CollectorRegistry:
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(REGISTRY)
+        return REGISTRY
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    return registry
 
 
 def forget_process(pid: int) -> None:

@@ -238,7 +238,7 @@ DOCS: dict[str, str] = {
     "frame_ancestors": "sites that may show the pages in a frame, by commas: `https://lms.example.org`; empty: none",
     "static_url": "where browsers get static files: a CDN's address in the place of `/static`. Empty: from quizcast",
     "static_dir": "where `quizcast assets` puts static files for nginx and web processes; empty: in the data directory",
-    "metrics_token": "bearer token that `/metrics` asks for; empty: open, so keep it behind the proxy",
+    "metrics_token": "bearer token that `/metrics` and `/ops` ask for; empty: open, so keep it behind the proxy",
     "log_level": "debug, info, warning or error",
     "log_format": "json, plain, or auto (plain on a terminal)",
     "shards": "over how many Redis slots games are spread; fixed for the life of a deployment",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import click
 
 from quizcast import __version__
-from quizcast.cli.care import autoscale, doctor, retention, version
+from quizcast.cli.care import autoscale, doctor, monitoring, retention, version
 from quizcast.cli.deadletter import deadletter
 from quizcast.cli.ground import problems
 from quizcast.cli.parts import assets, migrate, web, worker
@@ -23,7 +23,7 @@ SECTIONS = {
     "Play": (demo, serve, simulate),
     "Quizzes": (import_, export),
     "Run the parts one by one": (web, worker, migrate, assets),
-    "Look after it": (doctor, autoscale, deadletter, retention, version),
+    "Look after it": (doctor, autoscale, deadletter, monitoring, retention, version),
 }
 
 

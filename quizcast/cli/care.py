@@ -1,4 +1,4 @@
-"""`doctor`, `autoscale`, `retention`, `version`: looking after an installation; inside `cli`."""
+"""`doctor`, `autoscale`, `monitoring`, `retention`, `version`: looking after an installation; inside `cli`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +68,23 @@ def retention(months: int | None, folder: Path | None, lost: bool, dry_run: bool
         click.echo(f"{gone.name} is dropped: {gone.rows:,} answers, {gone.export or 'not exported'}")
     if not (expired or dropped):
         click.echo("nothing is old enough to go")
+
+
+@click.command(options_metavar="[options]")
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--runbook-url", default="", help="Where the alerts say that the runbook lies.")
+def monitoring(folder: Path, runbook_url: str) -> None:
+    """Write alert rules for Prometheus, their runbook, and a dashboard for Grafana.
+
+    `rules.yml`, `alerts.md` and `dashboard.json`, as this version's metrics ask for.
+    """
+    from quizcast.monitoring import RUNBOOK_URL, build
+
+    try:
+        for path in build(folder, runbook_url or RUNBOOK_URL):
+            click.echo(path)
+    except OSError as error:
+        raise click.ClickException(f"the files for monitoring: {error}") from error
 
 
 @click.command(options_metavar="")

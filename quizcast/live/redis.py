@@ -8,6 +8,7 @@ once so many replicas have it too, so that a failover cannot take it back.
 import asyncio
 import hashlib
 import logging
+import math
 import time
 import zlib
 from collections.abc import Awaitable, Sequence
@@ -21,7 +22,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from quizcast.errors import RedisUnavailable
 from quizcast.live.cluster import Cluster
 from quizcast.live.servers import Server, master_of, server_at
-from quizcast.metrics import CLOCK_STEPS, REDIS_ERRORS, REDIS_SECONDS
+from quizcast.metrics import CLOCK_STEPS, REDIS_ERRORS, REDIS_MEMORY, REDIS_MEMORY_MAX, REDIS_SECONDS
 from quizcast.redisurl import Kind, RedisUrl
 from quizcast.settings import Settings
 
@@ -244,6 +245,13 @@ class Live:
             for shard in range(self.keys.shards):
                 pipe.set(self.keys.check(shard), "1", ex=CHECK_LIFE_S)
             some(await pipe.execute(raise_on_error=False))
+
+    async def look(self) -> None:
+        """Tell the metrics how much memory the server uses, of how much. Raises `RedisUnavailable`."""
+        info = await self.do("info", self.client.info("memory"))
+        REDIS_MEMORY.set(info.get("used_memory", 0))
+        # Without a bound of its own it has the machine's.
+        REDIS_MEMORY_MAX.set(info.get("maxmemory") or info.get("total_system_memory") or math.inf)
 
     async def close(self) -> None:
         """Give the connections back."""

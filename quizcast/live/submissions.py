@@ -54,6 +54,7 @@ class AnswerTry(msgspec.Struct, frozen=True):
     participant_id: str
     answer: bytes
     unfit: AnswerInvalid | None = None
+    trace: str = ""  # goes into its row
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -110,7 +111,7 @@ class Submissions:
             args += [question, len(places), self._ttl]
             for place in places:
                 one = tries[place]
-                row = AnswerRow(game_id, question, one.participant_id, one.answer.decode())
+                row = AnswerRow(game_id, question, one.participant_id, one.answer.decode(), one.trace)
                 args += [one.participant_id, one.answer, encode_row(row)]
         reply = await self._live.script("answers", keys, args)
         complete = [group for group, flag in zip(groups, reply, strict=False) if flag]

@@ -19,7 +19,7 @@ from psycopg.rows import TupleRow, class_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from quizcast.errors import InvalidInput, MigrationFailed, PostgresUnavailable
-from quizcast.metrics import DB_ERRORS, DB_POOL, DB_SECONDS
+from quizcast.metrics import DB_CONNECTIONS, DB_CONNECTIONS_MAX, DB_ERRORS, DB_POOL, DB_SECONDS
 from quizcast.settings import Settings
 from quizcast.store.replicas import Log
 from quizcast.store.shipped import migrations, query
@@ -104,6 +104,13 @@ class Database:
         known = {name for (name,) in rows}
         if missing := [step.name for step in migrations() if step.name not in known]:
             raise MigrationFailed(f"run `quizcast migrate`; not applied: {', '.join(missing)}")
+
+    async def look(self) -> None:
+        """Tell the metrics how many connections the primary has, whoever's they are. Raises `PostgresUnavailable`."""
+        async with self.write() as conn:
+            if row := await (await conn.execute(query("connections"))).fetchone():
+                DB_CONNECTIONS.set(row[0])
+                DB_CONNECTIONS_MAX.set(row[1])
 
     async def _reader(self, stack: contextlib.AsyncExitStack) -> tuple[Pool, Connection]:
         self._turn += 1

@@ -5,7 +5,10 @@ has to say is told to a function when the group is on disk, so that an answer ne
 served on the hot road (see `hot`).
 """
 
+import time
 from collections.abc import Callable
+
+from msgspec.structs import replace
 
 from quizcast.conductor import answer_try
 from quizcast.errors import (
@@ -22,6 +25,7 @@ from quizcast.errors import (
     TooManyAnswers,
 )
 from quizcast.live.submissions import Taken
+from quizcast.tracing import Trace
 from quizcast.web.guard import Headers, claims_of
 from quizcast.web.http import JSON, MSGPACK, SMALL_BODY_MAX, Endpoint, RawReply, Who, decode, problem
 from quizcast.web.services import Services
@@ -32,7 +36,12 @@ _HEADERS = {media: [(b"content-type", media.encode()), (b"cache-control", b"no-s
 
 
 def submit(
-    services: Services, game_id: str, headers: Headers, body: bytes, respond: Callable[[RawReply], None]
+    services: Services,
+    game_id: str,
+    headers: Headers,
+    body: bytes,
+    respond: Callable[[RawReply], None],
+    trace: Trace | None = None,
 ) -> bool:
     """Take an answer; `respond` gets the reply, at once when it is refused here, else when its group is on disk.
 
@@ -51,8 +60,12 @@ def submit(
         services.intake.admit_answer(claims.subject)  # once, and not again when the quiz has been read
         one = answer_try(quiz, game_id, claims.subject, wish.question, wish.answer)
         packed = MSGPACK in headers.text(b"accept")
+        if trace is not None:
+            one, began_ns = replace(one, trace=trace.context), time.time_ns()
 
         def settled(verdict: Taken | QuizcastError) -> None:
+            if trace is not None:
+                trace.part("intake", began_ns)
             if isinstance(verdict, Taken):
                 respond(_receipt(wish.question, verdict, packed))
             else:

@@ -3,9 +3,7 @@
 Answers and streams take the hot road past it (`hot`); they are in the table all the same, and in the document.
 """
 
-import asyncio
 import contextlib
-import hmac
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,14 +20,12 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from quizcast import metrics
 from quizcast.auth import Kind
 from quizcast.errors import (
     Draining,
     MethodNotAllowed,
     NotFound,
     QuizcastError,
-    TokenInvalid,
 )
 from quizcast.ids import new_id
 from quizcast.logs import about
@@ -51,16 +47,16 @@ from quizcast.web.http import (
 )
 from quizcast.web.images import Images
 from quizcast.web.openapi import document
+from quizcast.web.operations import Operations
 from quizcast.web.pages import Pages
 from quizcast.web.protocol import Handler, Refusal
-from quizcast.web.readiness import Readiness, free_bytes
+from quizcast.web.readiness import Readiness
 from quizcast.web.services import Services, opened
 
 BASE = "/api/v1"
 ENDPOINTS = [*hosts.ENDPOINTS, *participants.ENDPOINTS, *answers.ENDPOINTS, *streams.ENDPOINTS]
-OPERATIONS = frozenset({b"/livez", b"/readyz", b"/metrics"})
+OPERATIONS = frozenset({b"/livez", b"/readyz", b"/metrics", b"/api/v1/ops"})
 SLOW_S = 1.0  # a request that took longer is worth a line in the log
-LOOK_S = 1.0  # for the queue, when somebody asks for the metrics: they come without it when Redis is away
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +69,12 @@ class App:
         self.settings = settings
         self.services: Services | None = None
         self._readiness = Readiness()
+        self._operations = Operations(settings, self._at_work)
         self._hot_road = HotRoad(settings, lambda: self.services)
         self._pages = Pages(settings)
         self._images = Images()
         router = Starlette(
-            routes=[*map(self._route, ENDPOINTS), *self._operations(), *self._pages.routes()],
+            routes=[*map(self._route, ENDPOINTS), *self._own(), *self._operations.routes(BASE), *self._pages.routes()],
             exception_handlers={QuizcastError: refused, HTTPException: self._http_exception, Exception: _fault},
             lifespan=self._lifespan,
         )
@@ -197,11 +194,10 @@ class App:
 
     # ── operations ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _operations(self) -> list[Route]:
+    def _own(self) -> list[Route]:
         served: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "/livez": self._livez,
             "/readyz": self._readyz,
-            "/metrics": self._metrics,
             "/media/{media_id}": self._media,
             f"{BASE}/openapi.json": self._openapi,
         }
@@ -215,19 +211,6 @@ class App:
         request.state.route = "/readyz"
         ready, told = await self._readiness.look(self._at_work())
         return JSONResponse(told, 200 if ready else 503, {"cache-control": "no-store"})
-
-    async def _metrics(self, request: Request) -> Response:
-        request.state.route = "/metrics"
-        wanted = f"Bearer {self.settings.metrics_token}".encode()
-        given = request.headers.get("authorization", "").encode()
-        if self.settings.metrics_token and not hmac.compare_digest(given, wanted):
-            raise TokenInvalid()
-        metrics.DISK_FREE.set(free_bytes(self.settings.data_dir))
-        # Here as well as in the workers: it is when none of them lives that somebody has to be told of the queue.
-        with contextlib.suppress(QuizcastError, TimeoutError):
-            async with asyncio.timeout(LOOK_S):
-                await asyncio.gather(*map(self._at_work().bell.look, range(self.settings.shards)))
-        return Response(metrics.exposition(), media_type=metrics.CONTENT_TYPE_LATEST)
 
     async def _media(self, request: Request) -> Response:
         request.state.route = "/media/{media_id}"
@@ -243,7 +226,8 @@ class App:
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
         async with opened(self.settings) as services:
             self.services = services
-            yield
+            async with self._operations.keeping():
+                yield
             self.services = None
 
     def _at_work(self) -> Services:

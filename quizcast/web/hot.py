@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
 
+from quizcast import tracing
 from quizcast.errors import Draining, GameOver, Overloaded, QuizcastError
 from quizcast.hub import FULL_RETRY_S
 from quizcast.settings import Settings
@@ -118,13 +119,19 @@ class HotRoad:
     def _answer(
         self, services: Services, game_id: str, headers: Headers, _query: bytes, request: HotRequest, respond: Respond
     ) -> Coroutine[Any, Any, None] | None:
-        if answers.submit(services, game_id, headers, request.body, respond):
+        trace = tracing.begin(answers.ENDPOINT.method, answers.ENDPOINT.path, game_id)
+        if trace is not None:
+            respond = _traced(trace, respond)
+        if answers.submit(services, game_id, headers, request.body, respond, trace):
             return None
 
         async def when_read() -> None:
-            await services.games.quiz(game_id)
-            if not answers.submit(services, game_id, headers, request.body, respond):
-                raise Overloaded(retry_after_s=1)  # so many games at once that the quiz is gone again
+            try:
+                await services.games.quiz(game_id)
+                if not answers.submit(services, game_id, headers, request.body, respond, trace):
+                    raise Overloaded(retry_after_s=1)  # so many games at once that the quiz is gone again
+            except QuizcastError as error:
+                respond(problem(error))
 
         return when_read()
 
@@ -161,6 +168,14 @@ class HotRoad:
         if origin:
             yield b"access-control-expose-headers", ", ".join(EXPOSED_HEADERS).encode()
         yield b"vary", b"Origin"
+
+
+def _traced(trace: tracing.Trace, respond: Respond) -> Respond:
+    def told(reply: RawReply) -> None:
+        respond(reply)
+        trace.end(reply[0])
+
+    return told
 
 
 def _refusing(refusal: RawReply) -> Serve:

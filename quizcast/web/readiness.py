@@ -4,15 +4,12 @@ Its own answer comes soon, however slow the servers are; `slow` is a state that 
 """
 
 import asyncio
-import os
-import resource
-import shutil
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 from quizcast.errors import Draining, QuizcastError
+from quizcast.vitals import files_left, free_bytes
 from quizcast.web.protocol import FILES_KEPT
 from quizcast.web.services import Services
 
@@ -69,21 +66,3 @@ async def _checked(check: Callable[[], Awaitable[None]]) -> tuple[str, str]:
     except QuizcastError as error:
         return error.code, error.detail
     return OK, ""
-
-
-def free_bytes(folder: Path) -> float:
-    """What an unprivileged process may still write to the disk of a folder; infinite where there is none."""
-    try:
-        return float(shutil.disk_usage(folder).free)
-    except OSError:
-        return float("inf")
-
-
-def files_left() -> int:
-    """How many more files this process may open: it gets the lowest number that is free."""
-    try:
-        number = os.open("/", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return 0
-    os.close(number)
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] - number

@@ -15,6 +15,7 @@ from types import FrameType
 
 import uvicorn
 
+from quizcast import tracing
 from quizcast.settings import Settings
 from quizcast.web.app import App
 from quizcast.web.protocol import LOOK_S, QuizcastProtocol, cut_slow
@@ -96,6 +97,7 @@ def run_web(
     uds: str = "",
 ) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. Listens on `sockets` if given, else on `uds` or `host:port`."""
+    tracing.start("web")
     _allow_files(settings.max_streams * 2 + FILES_SPARE)
     # A unix socket has no addresses; who may open it is up to the folder's permissions.
     app = App(settings, trusted="*" if uds or _unix(sockets) else settings.trusted_proxies)

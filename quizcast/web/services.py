@@ -23,14 +23,15 @@ from quizcast.live.redis import Live
 from quizcast.live.submissions import Submissions
 from quizcast.live.throttle import Throttle
 from quizcast.live.views import Views
-from quizcast.metrics import TASKS
+from quizcast.metrics import LOOP_LATE_SECONDS, STREAMS_MAX, TASKS
 from quizcast.settings import Settings
 from quizcast.store import results
 from quizcast.store.db import Database
+from quizcast.vitals import Vitals
 from quizcast.web.protocol import END, chunk
 
 OWNERS_KEPT = 5000
-COUNT_EVERY_S = 1.0  # streams have no task of their own, so there are few to count
+LOOK_EVERY_S = 1.0  # streams have no task of their own, so there are few to count
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,9 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(hub.stop)
         presence = Presence(live, conductor.everybody_answered)
         _in_background(stack, "presence", presence.run)
-        _in_background(stack, "tasks", _count_tasks)
+        vitals = Vitals("web")
+        _in_background(stack, "vitals", lambda: _watch_process(vitals))
+        STREAMS_MAX.set(settings.max_streams)
         _in_background(stack, "deadlines", lambda: conductor.watch(presence))
         yield Services(
             settings=settings,
@@ -151,10 +154,14 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         )
 
 
-async def _count_tasks() -> None:
+async def _watch_process(vitals: Vitals) -> None:
+    loop = asyncio.get_running_loop()
     while True:
         TASKS.set(len(asyncio.all_tasks()))
-        await asyncio.sleep(COUNT_EVERY_S)
+        vitals.look()
+        due = loop.time() + LOOK_EVERY_S
+        await asyncio.sleep(LOOK_EVERY_S)
+        LOOP_LATE_SECONDS.observe(max(0.0, loop.time() - due))
 
 
 def _in_background(stack: contextlib.AsyncExitStack, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -21,12 +21,16 @@ class JoinRow(msgspec.Struct, frozen=True, array_like=True, tag="join"):
 
 
 class AnswerRow(msgspec.Struct, frozen=True, array_like=True, tag="answer"):
-    """Somebody's first answer to a question; `answer` is JSON text in its canonical form."""
+    """Somebody's first answer to a question; `answer` is JSON text in its canonical form.
+
+    `trace` is the `traceparent` of one that is sampled. The version before this one reads past it.
+    """
 
     game_id: str
     question: int
     participant_id: str
     answer: str
+    trace: str = ""
 
 
 class OpeningRow(msgspec.Struct, frozen=True, array_like=True, tag="opening"):

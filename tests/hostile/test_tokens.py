@@ -24,13 +24,14 @@ from tests.client import PASSWORD, QUIZ, refused
 from tests.fix_web import KEY
 from tests.hostile.world import World
 
-OPERATIONS = {"/livez", "/readyz", "/metrics", f"{BASE}/openapi.json"}
+OPERATIONS = {"/livez", "/readyz", "/metrics", f"{BASE}/ops", f"{BASE}/openapi.json"}
 PAGES = {
     "/",
     "/join/{pin}",
     "/host",
     "/host/{rest:path}",
     "/screen/{game_id}",
+    "/ops",
     "/static/{digest}/{path:path}",
     "/qr/{pin}.svg",
 }

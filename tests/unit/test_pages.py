@@ -19,7 +19,7 @@ from quizcast.web.http import refused
 from quizcast.web.pages import Pages, _qr_code
 from tests.unit.test_assets import TREE
 
-PAGES = ["/", "/join/123456", "/host", "/host/", "/host/quizzes/7", "/screen/abc"]
+PAGES = ["/", "/join/123456", "/host", "/host/", "/host/quizzes/7", "/screen/abc", "/ops"]
 CDN = "https://cdn.example.org/q"
 
 

@@ -3,7 +3,7 @@ import { html, useContext, useEffect, useMemo, useState } from "../ui/html.js";
 import { t, tNumber, tTime } from "../ui/i18n.js";
 import { Distribution } from "../ui/distribution.js";
 import { Podium } from "../ui/parts.js";
-import { Chart } from "./chart.js";
+import { Chart } from "../ui/chart.js";
 import { reason, Saying, useFetched } from "./parts.js";
 import { Link } from "./router.js";
 import { api, freshen } from "./session.js";

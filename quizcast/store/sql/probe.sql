@@ -1,3 +1,8 @@
+-- name: connections
+-- params none; returns connections of clients in use, and how many there may be
+SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::int,
+       current_setting('max_connections')::int;
+
 -- name: probe_server
 -- params none; returns version (160004 for 16.4), how many connections ordinary users may open, connections in use,
 -- whether it only reads, now in ms; a reserve that this version does not know counts as none

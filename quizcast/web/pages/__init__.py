@@ -28,7 +28,8 @@ PIN_MAX = 12  # digits; a PIN has half as many
 QUIET_MODULES = 4  # of white around a QR code, which the standard asks for
 QR_KEPT = 500
 # Games and hosts' pages are nobody's business but that of those who know them.
-ROBOTS = "User-agent: *\nDisallow: /api/\nDisallow: /host\nDisallow: /join\nDisallow: /media/\nDisallow: /screen/\n"
+PRIVATE = ("/api/", "/host", "/join", "/media/", "/ops", "/screen/")
+ROBOTS = "\n".join(["User-agent: *", *(f"Disallow: {path}" for path in PRIVATE), ""])
 
 Serve = Callable[[Request], Response]
 
@@ -53,6 +54,7 @@ class Pages:
             "/host": functools.partial(self._page, "host"),
             "/host/{rest:path}": functools.partial(self._page, "host"),
             "/screen/{game_id}": functools.partial(self._page, "screen"),
+            "/ops": functools.partial(self._page, "ops"),
             "/static/{digest}/{path:path}": self._file,
             "/qr/{pin}.svg": self._qr,
             "/icon.svg": self._icon,

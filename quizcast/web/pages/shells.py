@@ -45,6 +45,12 @@ SHELLS: Mapping[str, Shell] = {
         "What everybody in the room sees.",
         "To show a game, this page has to run JavaScript. Please allow it for this site and load the page again.",
     ),
+    "ops": Shell(
+        "ops/main.js",
+        "How it runs · quizcast",
+        "The last hour of this machine.",
+        "To show figures, this page has to run JavaScript. Please allow it for this site and load the page again.",
+    ),
 }
 
 
