@@ -132,9 +132,12 @@ async def test_nothing_is_promised_while_no_replica_has_it_nor_when_it_is_sent_a
     replica = redis_cluster.replica_of(master)
     replica.pause()
     try:
-        for _ in range(2):  # the second finds the answer on the master, and writes nothing
-            with pytest.raises(RedisUnavailable, match="replicas"):
-                await answered(live, game, 0, Ada=1)
+        with pytest.raises(RedisUnavailable, match="replicas"):
+            await answered(live, game, 0, Ada=1)
+        elsewhere = Live(live.settings)  # of another process; it finds the answer on the master, and writes nothing
+        with pytest.raises(RedisUnavailable, match="replicas"):
+            await answered(elsewhere, game, 0, Ada=1)
+        await elsewhere.close()
     finally:
         replica.go_on()
     again = (await answered(live, game, 0, Ada=1))["Ada"]
@@ -142,7 +145,6 @@ async def test_nothing_is_promised_while_no_replica_has_it_nor_when_it_is_sent_a
     assert again.duplicate  # a 503 promises nothing, and forbids nothing either
     bob = (await answered(live, game, 0, Bob=1))["Bob"]
     assert isinstance(bob, Taken)
-    assert replica.client.info("replication")["slave_repl_offset"] > 0
 
 
 async def test_calls_that_meet_a_slot_on_its_way_wait_for_it_and_its_subscription_follows(
@@ -156,6 +158,7 @@ async def test_calls_that_meet_a_slot_on_its_way_wait_for_it_and_its_subscriptio
     log = RedisLog(live)
     await log.start(lambda _, message: heard.append(message), lambda: restored.append(time.monotonic()))
     await log.listen(game.id)
+    restored.clear()
     slot = slot_of(live, game.id)
     target = other(redis_cluster, redis_cluster.master_of(slot))
     moving = asyncio.create_task(asyncio.to_thread(redis_cluster.move, slot, target, 0.5))
