@@ -4,7 +4,6 @@ the embedded servers. Only the addresses are the run's own, and that nginx speak
 
 import asyncio
 import contextlib
-import re
 import resource
 import secrets
 import socket
@@ -20,13 +19,12 @@ from bench.backstage import Hall
 from bench.contest import Contestant
 from bench.machine import family
 from quizcast.auth import Key, Keyring, Tokens
+from quizcast.deploy.nginx import WEB, Site
 from quizcast.embedded import Services
 from quizcast.settings import Settings
 from quizcast.store.db import migrate
 
 HERE = Path(__file__).parent
-SITE = HERE.parent / "nginx" / "quizcast.conf"
-WEB = 2  # as in the site, and in quizcast.target
 
 
 class Part(Contestant):
@@ -107,27 +105,21 @@ class Installation(Contestant):
 def nginx(port: int, folder: Path, sockets: Path) -> list[str]:
     """The command that runs nginx in the foreground with the project's site, on a port of the loopback, in front of
     the web processes whose sockets are in `sockets`; all its files go into `folder`."""
-    (folder / "site.conf").write_text(site(port, folder, sockets))
+    (folder / "site.conf").write_text(site(port, folder, sockets).text())
     config = folder / "nginx.conf"
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     config.write_text(string.Template((HERE / "nginx.conf").read_text()).substitute(folder=folder, files=files))
     return ["nginx", "-c", str(config), "-e", str(folder / "error.log")]
 
 
-def site(port: int, folder: Path, sockets: Path) -> str:
-    """`nginx/quizcast.conf` without TLS on a port of the loopback, its files in a folder. Raises `RuntimeError` when
-    the site is no longer as is expected here."""
-    text = SITE.read_text()
-    for pattern, by in (
-        (r"^ +(listen \[::\]|ssl_).*\n", ""),
-        (r"\blisten 80\b", f"listen unix:{folder}/redirect.sock"),
-        (r"\blisten 443 ssl http2\b", f"listen 127.0.0.1:{port}"),
-        (r"/var/log/nginx\b", str(folder)),
-        (r"/run/quizcast\b", str(sockets)),
-        (r"/var/cache/quizcast\b", str(sockets)),
-        (r"/var/lib/nginx\b", str(folder)),
-    ):
-        text, changes = re.subn(pattern, by, text, flags=re.MULTILINE)
-        if not changes:
-            raise RuntimeError(f"{SITE.name} has nothing like {pattern}")
-    return text
+def site(port: int, folder: Path, sockets: Path) -> Site:
+    """The project's site without TLS on a port of the loopback, its files in a folder."""
+    return Site.on(
+        sockets,
+        WEB,
+        listen=(f"127.0.0.1:{port}",),
+        tls_dir=None,
+        static=sockets / "static",
+        cache_dir=folder / "quizcast",
+        log_dir=folder,
+    )
