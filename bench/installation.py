@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,12 +20,13 @@ from bench.backstage import Hall
 from bench.contest import Contestant
 from bench.machine import family
 from quizcast.auth import Key, Keyring, Tokens
-from quizcast.deploy.nginx import WEB, Site
+from quizcast.deploy.nginx import BROTLI, WEB, Site
 from quizcast.embedded import Services
 from quizcast.settings import Settings
 from quizcast.store.db import migrate
 
 HERE = Path(__file__).parent
+CROWD = 20_000  # phones behind the one address from which a bench or a test comes
 
 
 class Part(Contestant):
@@ -93,7 +95,7 @@ class Installation(Contestant):
 
     def command(self, folder: Path) -> tuple[list[str], Mapping[str, str]]:
         """nginx in the foreground, with the project's own site."""
-        return nginx(self.port, folder, self._sockets), {}
+        return nginx(folder, site(self.port, folder, self._sockets)), {}
 
     @property
     def pids(self) -> list[int]:
@@ -102,24 +104,23 @@ class Installation(Contestant):
         return [*super().pids, *(pid for part in self._behind for pid in part.pids), *servers]
 
 
-def nginx(port: int, folder: Path, sockets: Path) -> list[str]:
-    """The command that runs nginx in the foreground with the project's site, on a port of the loopback, in front of
-    the web processes whose sockets are in `sockets`; all its files go into `folder`."""
-    (folder / "site.conf").write_text(site(port, folder, sockets).text())
+def nginx(folder: Path, site: Site) -> list[str]:
+    """The command that runs nginx in the foreground with a site; all its own files go into `folder`."""
+    (folder / "site.conf").write_text(site.text())
     config = folder / "nginx.conf"
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    config.write_text(string.Template((HERE / "nginx.conf").read_text()).substitute(folder=folder, files=files))
+    modules = f"load_module {BROTLI};" if site.brotli else ""
+    whole = string.Template((HERE / "nginx.conf").read_text()).substitute(folder=folder, files=files, modules=modules)
+    config.write_text(whole)
     return ["nginx", "-c", str(config), "-e", str(folder / "error.log")]
 
 
-def site(port: int, folder: Path, sockets: Path) -> Site:
-    """The project's site without TLS on a port of the loopback, its files in a folder."""
+def site(port: int, folder: Path, sockets: Path, **layout: Any) -> Site:
+    """The project's site on a port of the loopback, in front of the web processes whose sockets are in `sockets`.
+
+    Without TLS, its files in `folder`, and with a whole crowd behind one address, unless said otherwise.
+    """
+    usual = {"tls_dir": None, "static": sockets / "static", "phones": CROWD}
     return Site.on(
-        sockets,
-        WEB,
-        listen=(f"127.0.0.1:{port}",),
-        tls_dir=None,
-        static=sockets / "static",
-        cache_dir=folder / "quizcast",
-        log_dir=folder,
+        sockets, WEB, listen=(f"127.0.0.1:{port}",), cache_dir=folder / "quizcast", log_dir=folder, **(usual | layout)
     )

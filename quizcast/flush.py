@@ -46,7 +46,7 @@ RUNG_MS = 3_000  # a ring that nobody answers is forgotten after this; a running
 RING_EVERY_S = 0.1
 SWEEP_EVERY_S = 1.0
 WORK_AGAIN_S = 1.0
-LISTEN_S = 10  # for a job, until the worker says that it lives and listens again
+LISTEN_S = 5  # for a job, until the worker says that it lives and listens again
 RQ_MARGIN_S = 15  # what rq takes off a worker's `ttl` for that
 GC_THRESHOLDS = (50_000, 20, 1000)  # a batch is that many objects, and no cycle among them
 

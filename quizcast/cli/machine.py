@@ -21,6 +21,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--tls-dir", type=FOLDER, default="/etc/quizcast/tls", help="Where fullchain.pem and key.pem are.")
 @click.option("--plain", is_flag=True, help="Without TLS, behind a balancer that has it.")
 @click.option("--static", type=FOLDER, default="/var/cache/quizcast/static", help="What `quizcast assets` writes.")
+@click.option("--phones", default=1000, show_default=True, type=click.IntRange(1), help="Behind one address at most.")
 @click.option(
     "--behind", multiple=True, metavar="ADDRESS", help="A balancer whose X-Forwarded-* is believed; repeat it."
 )
@@ -36,6 +37,7 @@ def nginx(
     tls_dir: Path,
     plain: bool,
     static: Path,
+    phones: int,
     behind: Sequence[str],
     monitoring: Sequence[str],
     brotli: bool | None,
@@ -52,6 +54,7 @@ def nginx(
         "listen": tuple(listen),
         "tls_dir": None if plain else tls_dir,
         "static": static,
+        "phones": phones,
         "behind": tuple(behind),
         "monitoring": tuple(monitoring),
         "brotli": BROTLI.exists() if brotli is None else brotli,

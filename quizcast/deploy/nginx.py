@@ -10,6 +10,10 @@ from quizcast.assets import TYPES
 from quizcast.deploy.template import filled
 
 WEB = 2  # web processes of a machine that nobody has said more of: one a core of the smallest
+REQUESTS_AT_ONCE = 3
+REQUESTS_IN_10_S = 5  # answers to quick questions, and what is sent again
+STREAMS = 4  # a line that died without a word counts until it is seen to be dead, a minute later
+STREAMS_MAX = 65_535  # nginx counts no further
 BROTLI = Path("/usr/lib/nginx/modules/ngx_http_brotli_static_module.so")  # Debian's libnginx-mod-http-brotli-static
 
 _REDIRECT = """\
@@ -44,7 +48,7 @@ _TLS = """\
 ssl_certificate %(folder)s/fullchain.pem;
 ssl_certificate_key %(folder)s/key.pem;
 ssl_protocols TLSv1.2 TLSv1.3;
-ssl_session_cache shared:quizcast:10m;
+ssl_session_cache shared:quizcast_tls:10m;
 ssl_session_timeout 1d;
 
 """
@@ -55,6 +59,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
     `tls_dir` has `fullchain.pem` and `key.pem`; without it the site speaks plain HTTP, for a balancer that has TLS.
     `listen`: ports, or `ADDRESS:PORT`; empty: 443 (80 without TLS) on all addresses, and a redirect from 80.
+    `phones` may be behind one address; what comes from one in larger numbers is refused with 429.
     `behind` are the balancers whose `X-Forwarded-For` is believed, `monitoring` who may read `/metrics`.
     """
 
@@ -65,6 +70,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     static: Path = Path("/var/cache/quizcast/static")
     cache_dir: Path = Path("/var/lib/nginx/quizcast")
     log_dir: Path = Path("/var/log/nginx")
+    phones: int = 1000
     behind: tuple[str, ...] = ()
     monitoring: tuple[str, ...] = ()
     brotli: bool = False
@@ -88,6 +94,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
             scheme="$quizcast_scheme" if self.behind else "$scheme",
             balancers=_BALANCERS % _lines(f"    {one} 1;" for one in self.behind) if self.behind else "",
             behind=_REAL_IP % _lines(f"set_real_ip_from {one};" for one in self.behind) if self.behind else "",
+            phones=f"{self.phones:,}",
+            rate=max(1, self.phones * REQUESTS_IN_10_S // 10),
+            burst=self.phones * REQUESTS_AT_ONCE,
+            streams=min(self.phones * STREAMS, STREAMS_MAX),
             static=self.static,
             cache_dir=self.cache_dir,
             log_dir=self.log_dir,
