@@ -8,6 +8,7 @@ import click
 
 from quizcast.cli.ground import begin
 
+SERVERS = ("redis", "valkey")  # groups that may reach the unix socket of Debian's servers
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -81,6 +82,7 @@ def install(prefix: Path, web: int, workers: int, server_name: str, uninstall: b
 
     On a Debian machine, as root. Run it again after an upgrade, or for more processes: what you have changed stays.
     """
+    import grp
     import subprocess
 
     from quizcast.deploy import install as installer
@@ -89,12 +91,13 @@ def install(prefix: Path, web: int, workers: int, server_name: str, uninstall: b
 
     settings = begin("install")
     prefix = prefix.absolute()
-    places = Places(root=prefix, program=Path(sys.executable).with_name("quizcast"))
+    places = Places(root=prefix, program=_program())
     if uninstall:
         steps = installer.uninstall(places)
         if not steps:
             raise click.ClickException(f"nothing is installed in {prefix}")
     else:
+        groups = [one.gr_name for one in grp.getgrall() if one.gr_name in SERVERS]
         site = Site.on(
             places.run,
             web,
@@ -105,7 +108,7 @@ def install(prefix: Path, web: int, workers: int, server_name: str, uninstall: b
             log_dir=prefix / "var/log/nginx",
             brotli=BROTLI.exists(),
         )
-        steps = installer.install(places, files(places, settings, web=web, workers=workers), site.text())
+        steps = installer.install(places, files(places, settings, web=web, workers=workers, groups=groups), site.text())
     for step in steps:
         click.echo(step)
         if not dry_run:
@@ -113,3 +116,9 @@ def install(prefix: Path, web: int, workers: int, server_name: str, uninstall: b
                 installer.do(step)
             except (OSError, subprocess.CalledProcessError) as error:
                 raise click.ClickException(f"{step}: {error}") from error
+
+
+def _program() -> Path:
+    """This program as it was called, through a link that the next version may take over; nothing is resolved."""
+    called = Path(sys.argv[0]).absolute()
+    return called if called.name == "quizcast" else Path(sys.executable).with_name("quizcast")

@@ -4,7 +4,7 @@ What they say in figures comes from the settings and from the code that they are
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -68,8 +68,10 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
         return self.root / "etc/systemd/system"
 
 
-def files(places: Places, settings: Settings, *, web: int = WEB, workers: int = 1) -> Mapping[str, str]:
-    """The units by their names, `quizcast.env`, `sysusers.conf` and `tmpfiles.conf`."""
+def files(
+    places: Places, settings: Settings, *, web: int = WEB, workers: int = 1, groups: Iterable[str] = ()
+) -> Mapping[str, str]:
+    """The units by their names, `quizcast.env`, `sysusers.conf` and `tmpfiles.conf`; `groups` are the user's others."""
     full_mb = IDLE_MB + settings.max_streams * PARTICIPANT_KB // 1000
     where = {name: getattr(places, name) for name in ("etc", "run", "state", "cache", "program")}
     wants = [("web", web), ("worker", workers)]
@@ -79,6 +81,7 @@ def files(places: Places, settings: Settings, *, web: int = WEB, workers: int = 
         "wants": "\n".join(
             "Wants=" + " ".join(f"quizcast-{what}@{number}.service" for number in range(count)) for what, count in wants
         ),
+        "groups": "\n".join(f"m quizcast {group}" for group in groups),
         "drain_s": f"{settings.drain_s:g}",
         "stop_s": math.ceil(settings.drain_s + LINGER_S + GRACE_S + SPARE_S),
         "worker_stop_s": JOB_WAIT_S + LAST_FLUSH_S + SPARE_S,

@@ -155,6 +155,7 @@ class Manager:
         self.folder = folder
         self.log = (folder / "journal").open("ab")
         self.services: dict[str, Service] = {}
+        self.others: dict[str, subprocess.Popen[bytes]] = {}  # what is reloaded by SIGHUP, and not ours
         door = folder / "door"
         self._door = socket.socket(socket.AF_UNIX)
         self._door.bind(str(door))
@@ -219,6 +220,9 @@ class Manager:
                 for name in names:
                     self.stop(name)
                     self.start(name)
+            case "reload":
+                for name in names:
+                    self.others[name].send_signal(signal.SIGHUP)
             case "daemon-reload":
                 pass
             case "is-active":

@@ -18,7 +18,7 @@ from msgspec import UNSET
 
 from quizcast.assets import Assets, build
 from quizcast.deploy.nginx import REQUESTS_AT_ONCE, REQUESTS_IN_10_S, Site
-from tests.client import BASE, Api
+from tests.client import BASE, Api, Stream
 from tests.faults.stage import Play
 from tests.faults.test_rolling_restart import ASKING, asking
 from tests.fix_nginx import Fronted, Nginx
@@ -185,13 +185,13 @@ async def test_no_token_is_in_a_log_and_every_line_of_the_access_log_is_json(
     async with browser(proxy) as api:
         game = await (await api.register()).game()
         player = await game.join('Ada "the quick"')
-        async with api.stream(game.id, token="", headers={"User-Agent": 'a "browser"\\ of sorts'}) as refused:
+        async with api.stream(game.id, token="none", headers={"User-Agent": 'a "browser"\\ of sorts'}) as refused:
             assert refused.status == 401
         tokens = [player.token, game.host.token, await game.screen()]
         for token in tokens:
             for path in (f"{BASE}/games/{game.id}/state", f"{BASE}/games/{game.id}/nowhere", f"/screen/{game.id}"):
                 await api.http.get(path, params={"token": token})
-        async with api.stream(game.id, **{"last_event_id": "", "token": player.token}) as stream:
+        async with Stream(api.http, f"{BASE}/games/{game.id}/events", {}, {"token": player.token}) as stream:
             await stream.get("snapshot")
     said = proxy.said()
     assert not [token for token in tokens if token.rpartition(".")[2] in said]
