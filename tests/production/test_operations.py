@@ -91,7 +91,9 @@ class Operator:
         (credentials / "redis-url").write_text(self._services.redis_url)
         (credentials / "database-url").write_text(self._services.database_url.replace("/quizcast?", "/quizcastops?"))
         env = self.places.etc / "quizcast.env"
-        env.write_text(f"{env.read_text()}QUIZCAST_KEY_PREFIX=ops:\nQUIZCAST_DRAIN_S=0.5\nQUIZCAST_ANSWERS_PER_SECOND=100000\n")
+        env.write_text(
+            f"{env.read_text()}QUIZCAST_KEY_PREFIX=ops:\nQUIZCAST_DRAIN_S=0.5\nQUIZCAST_ANSWERS_PER_SECOND=100000\n"
+        )
         key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost"]
         files = ["-keyout", str(tls / "key.pem"), "-out", str(tls / "fullchain.pem")]
         subprocess.run(["openssl", "req", "-x509", *key, *files], check=True, capture_output=True)
