@@ -1,12 +1,14 @@
 """What systemd does with the project's units, as far as a test can do it without being process 1.
 
 It reads the installed unit files and runs their exact lines in the environment that they describe: environment files,
-credentials, folders, the notify socket, the watchdog. It limits no memory and forbids nothing; `systemd-analyze` reads
-the rest. A `systemctl` on the path of a script reaches it over a unix socket.
+credentials, the notify socket, the watchdog, open files, no new privileges, no memory both writable and executable.
+It limits no memory and filters no system calls. A `systemctl` on the path of a script reaches it over a unix socket.
 """
 
+import ctypes
 import os
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -20,6 +22,8 @@ from pathlib import Path
 from quizcast.deploy.units import Places
 
 START_S = 60.0
+LIBC = ctypes.CDLL(None)
+PR_SET_NO_NEW_PRIVS, PR_SET_MDWE = 38, 65
 TICK_S = 0.05
 
 SYSTEMCTL = """#!{python}
@@ -55,6 +59,15 @@ class Unit:
     def one(self, key: str, default: str = "") -> str:
         """The last value of a key."""
         return (self.all(key) or [default])[-1]
+
+    def confine(self) -> None:
+        """What the kernel does for a unit without being process 1; to be called in the new process."""
+        if files := self.one("LimitNOFILE"):
+            most = min(int(files), resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        for key, option in (("NoNewPrivileges", PR_SET_NO_NEW_PRIVS), ("MemoryDenyWriteExecute", PR_SET_MDWE)):
+            if self.one(key) == "yes":
+                LIBC.prctl(option, 1, 0, 0, 0)  # a kernel before 6.3 does not know the second
 
     def command(self, line: str) -> list[str]:
         """The words of an `Exec…` line."""
@@ -93,7 +106,9 @@ class Service:
         (line,) = self.unit.all("ExecStart")
         ready = len(self.states)
         log = self._manager.log
-        self.process = subprocess.Popen(self.unit.command(line), env=self._env, stdout=log, stderr=log)
+        self.process = subprocess.Popen(
+            self.unit.command(line), env=self._env, stdout=log, stderr=log, preexec_fn=self.unit.confine
+        )
         deadline = time.monotonic() + START_S
         if self.unit.one("Type") == "oneshot":
             if self.process.wait(START_S):
