@@ -25,7 +25,7 @@ define need
 	fi
 endef
 
-.PHONY: help setup demo test screens lint check format monitoring lock bench bench-quick bench-peers soak capacity load-k6 load-artillery vendor clean
+.PHONY: help setup demo test screens lint check format monitoring lock bench bench-quick bench-peers soak capacity load-k6 load-artillery vendor machine clean
 .DEFAULT_GOAL := help
 
 help: ## List what can be made
@@ -38,7 +38,7 @@ demo: setup ## Play a whole game with simulated participants (ARGS="--users 1000
 	@$(RUN) quizcast demo $(ARGS)
 
 test: setup ## Run all tests (ARGS="tests/unit -k scoring")
-	$(call need,nginx-light gcc libc6-dev chromium iproute2 pgbouncer redis-tools prometheus,the tests need)
+	$(call need,nginx-light gcc libc6-dev chromium iproute2 pgbouncer redis-tools prometheus systemd libnginx-mod-http-brotli-static openssl,the tests need)
 	$(RUN) pytest $(ARGS)
 
 screens: setup ## Take pictures of every page in every phase, into build/screens
@@ -109,6 +109,9 @@ vendor: ## Fetch quizcast/static/vendor anew from npm
 	sed 's,//# sourceMappingURL.*,,' chart.js/dist/chart.umd.min.js > ../chart.js && \
 	cp preact/LICENSE ../LICENSE.preact && cp htm/LICENSE ../LICENSE.htm && cp chart.js/LICENSE.md ../LICENSE.chart && \
 	rm -rf ../fetched
+
+machine: setup ## Write nginx/ and systemd/ anew from quizcast/deploy/templates
+	@$(RUN) quizcast.deploy .
 
 clean: ## Remove what was built; data under var/ stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

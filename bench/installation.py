@@ -4,7 +4,6 @@ the embedded servers. Only the addresses are the run's own, and that nginx speak
 
 import asyncio
 import contextlib
-import re
 import resource
 import secrets
 import socket
@@ -13,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -20,13 +20,13 @@ from bench.backstage import Hall
 from bench.contest import Contestant
 from bench.machine import family
 from quizcast.auth import Key, Keyring, Tokens
+from quizcast.deploy.nginx import BROTLI, WEB, Site
 from quizcast.embedded import Services
 from quizcast.settings import Settings
 from quizcast.store.schema import migrate
 
 HERE = Path(__file__).parent
-SITE = HERE.parent / "nginx" / "quizcast.conf"
-WEB = 2  # as in the site, and in quizcast.target
+CROWD = 20_000  # phones behind the one address from which a bench or a test comes
 
 
 class Part(Contestant):
@@ -95,7 +95,7 @@ class Installation(Contestant):
 
     def command(self, folder: Path) -> tuple[list[str], Mapping[str, str]]:
         """nginx in the foreground, with the project's own site."""
-        return nginx(self.port, folder, self._sockets), {}
+        return nginx(folder, site(self.port, folder, self._sockets)), {}
 
     @property
     def pids(self) -> list[int]:
@@ -104,30 +104,23 @@ class Installation(Contestant):
         return [*super().pids, *(pid for part in self._behind for pid in part.pids), *servers]
 
 
-def nginx(port: int, folder: Path, sockets: Path) -> list[str]:
-    """The command that runs nginx in the foreground with the project's site, on a port of the loopback, in front of
-    the web processes whose sockets are in `sockets`; all its files go into `folder`."""
-    (folder / "site.conf").write_text(site(port, folder, sockets))
+def nginx(folder: Path, site: Site) -> list[str]:
+    """The command that runs nginx in the foreground with a site; all its own files go into `folder`."""
+    (folder / "site.conf").write_text(site.text())
     config = folder / "nginx.conf"
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    config.write_text(string.Template((HERE / "nginx.conf").read_text()).substitute(folder=folder, files=files))
+    modules = f"load_module {BROTLI};" if site.brotli else ""
+    whole = string.Template((HERE / "nginx.conf").read_text()).substitute(folder=folder, files=files, modules=modules)
+    config.write_text(whole)
     return ["nginx", "-c", str(config), "-e", str(folder / "error.log")]
 
 
-def site(port: int, folder: Path, sockets: Path) -> str:
-    """`nginx/quizcast.conf` without TLS on a port of the loopback, its files in a folder. Raises `RuntimeError` when
-    the site is no longer as is expected here."""
-    text = SITE.read_text()
-    for pattern, by in (
-        (r"^ +(listen \[::\]|ssl_).*\n", ""),
-        (r"\blisten 80\b", f"listen unix:{folder}/redirect.sock"),
-        (r"\blisten 443 ssl http2\b", f"listen 127.0.0.1:{port}"),
-        (r"/var/log/nginx\b", str(folder)),
-        (r"/run/quizcast\b", str(sockets)),
-        (r"/var/cache/quizcast\b", str(sockets)),
-        (r"/var/lib/nginx\b", str(folder)),
-    ):
-        text, changes = re.subn(pattern, by, text, flags=re.MULTILINE)
-        if not changes:
-            raise RuntimeError(f"{SITE.name} has nothing like {pattern}")
-    return text
+def site(port: int, folder: Path, sockets: Path, **layout: Any) -> Site:
+    """The project's site on a port of the loopback, in front of the web processes whose sockets are in `sockets`.
+
+    Without TLS, its files in `folder`, and with a whole crowd behind one address, unless said otherwise.
+    """
+    usual = {"tls_dir": None, "static": sockets / "static", "phones": CROWD}
+    return Site.on(
+        sockets, WEB, listen=(f"127.0.0.1:{port}",), cache_dir=folder / "quizcast", log_dir=folder, **(usual | layout)
+    )

@@ -12,12 +12,13 @@ import logging
 import signal
 import threading
 import time
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 
-from quizcast import tracing
+from quizcast import notify, tracing
 from quizcast.errors import QuizcastError
 from quizcast.live.redis import Live
 from quizcast.live.rows import HEAD, Backlog, Batch, Rows
@@ -48,6 +49,8 @@ RING_EVERY_S = 0.1
 ASK_AGAIN_S = 1.0  # while the queue is away: not at every answer, or the ring would never be free for the sweep
 SWEEP_EVERY_S = 1.0
 WORK_AGAIN_S = 1.0
+LISTEN_S = 5  # for a job, until the worker says that it lives and listens again
+RQ_MARGIN_S = 15  # what rq takes off a worker's `ttl` for that
 GC_THRESHOLDS = (50_000, 20, 1000)  # a batch is that many objects, and no cycle among them
 
 log = logging.getLogger(__name__)
@@ -197,6 +200,11 @@ class _Worker(SimpleWorker):
         """Whether there was a signal."""
         return self._shutdown_requested_date is not None
 
+    def heartbeat(self, *arguments: Any, **named: Any) -> None:
+        """Between two jobs, and while there are none; Redis is told besides, if it is there."""
+        notify.tell(notify.ALIVE)
+        super().heartbeat(*arguments, **named)
+
     def procline(self, message: str) -> None:
         """Leave the process its title: rq would write its own over what `ps` is to show."""
 
@@ -219,7 +227,8 @@ def jobs(key_prefix: str, connection: Redis) -> Queue:
 
 def _work(queue: Queue) -> bool:
     """Work off flushes until SIGTERM; False when Redis has put an end to it before: it is away, or full."""
-    worker = _Worker([queue], connection=queue.connection)
+    notify.tell(notify.ALIVE)
+    worker = _Worker([queue], connection=queue.connection, worker_ttl=LISTEN_S + RQ_MARGIN_S)
     try:
         worker.work(logging_level="WARNING")
     except RedisError as error:

@@ -95,13 +95,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
-        """Read every `QUIZCAST_*` variable. Raises `SettingsInvalid` naming all that are wrong, not just the first."""
+        """Read every `QUIZCAST_*` variable; one that is not set, from the file that `QUIZCAST_*_FILE` names.
+
+        Raises `SettingsInvalid` naming all that are wrong, not just the first.
+        """
         hints = typing.get_type_hints(cls)
         values: dict[str, Any] = {}
         problems = []
         for name in cls.__struct_fields__:
             variable = PREFIX + name.upper()
-            text = env.get(variable, "").strip()
+            try:
+                text = env.get(variable, "").strip() or _content(env.get(f"{variable}_FILE", ""))
+            except (OSError, UnicodeDecodeError):
+                problems.append(Problem(path=f"{variable}_FILE", message="names a file that cannot be read"))
+                continue
             if not text:
                 continue
             try:
@@ -144,9 +151,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return int(RedisUrl.parse(self.redis_url).kind is not Kind.SERVER)
 
 
+def _content(path: str) -> str:
+    return Path(path).read_text("utf-8").strip() if path else ""
+
+
 def _parse(text: str, hint: Any) -> Any:
     if isinstance(hint, types.GenericAlias):
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        return tuple(part.strip() for part in re.split(r"[,\n]", text) if part.strip())
     return _one_of(hint)(text)
 
 

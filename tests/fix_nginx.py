@@ -1,6 +1,6 @@
 """Real nginx with the project's own site, in front of web processes on unix sockets as systemd/ sets them up.
 
-Without TLS, which would need a certificate; else the site is as it is shipped. `make test` installs nginx.
+Without TLS unless a test brings a certificate; else the site is as it is shipped. `make test` installs nginx.
 """
 
 import re
@@ -8,10 +8,11 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench.installation import nginx
+from bench.installation import nginx, site
 from quizcast.embedded import Services
 from quizcast.settings import Settings
 from tests.fix_tree import wait_until
@@ -27,19 +28,18 @@ class Nginx:
     `server` lines, where it is not about these two.
     """
 
-    def __init__(self, folder: Path, sockets: Path, upstream: str = "") -> None:
+    def __init__(self, folder: Path, sockets: Path, upstream: str = "", **layout: Any) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
-        self.url = f"http://127.0.0.1:{self.port}"
-        command = nginx(self.port, folder, sockets)
+        self.url = f"http{'s' if layout.get('tls_dir') else ''}://127.0.0.1:{self.port}"
+        rendered = site(self.port, folder, sockets, **layout)
         if upstream:
-            site = folder / "site.conf"
-            site.write_text(re.sub(r"(?m)(^ +server unix:.*\n)+", f"    {upstream}\n", site.read_text()))
+            rendered = re.sub(r"(?m)(^ +server unix:.*\n)+", f"    {upstream}\n", rendered)
         with (folder / "said").open("wb") as said:
-            self.process = subprocess.Popen(command, stdout=said, stderr=said)
+            self.process = subprocess.Popen(nginx(folder, rendered), stdout=said, stderr=said)
         wait_until(self._answers)
 
     def _answers(self) -> bool:
@@ -97,12 +97,12 @@ class Fronted(Site):
 
 
 @pytest.fixture
-def start_nginx(tmp_path: Path) -> Iterator[Callable[[Path], Nginx]]:
-    """Starts nginx in front of the sockets in a folder; it ends with the test."""
+def start_nginx(tmp_path: Path) -> Iterator[Callable[..., Nginx]]:
+    """Starts nginx in front of the sockets in a folder, with more of its layout; it ends with the test."""
     started: list[Nginx] = []
 
-    def start(sockets: Path) -> Nginx:
-        started.append(Nginx(tmp_path / f"nginx{len(started)}", sockets))
+    def start(sockets: Path, **layout: Any) -> Nginx:
+        started.append(Nginx(tmp_path / f"nginx{len(started)}", sockets, **layout))
         return started[-1]
 
     yield start

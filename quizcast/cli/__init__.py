@@ -14,6 +14,7 @@ from quizcast import __version__
 from quizcast.cli.care import autoscale, doctor, monitoring, retention, version
 from quizcast.cli.deadletter import deadletter
 from quizcast.cli.ground import problems
+from quizcast.cli.machine import install, nginx
 from quizcast.cli.parts import assets, migrate, web, worker
 from quizcast.cli.play import demo, serve, simulate
 from quizcast.cli.quizzes import export, import_
@@ -23,6 +24,7 @@ SECTIONS = {
     "Play": (demo, serve, simulate),
     "Quizzes": (import_, export),
     "Run the parts one by one": (web, worker, migrate, assets),
+    "Put it on a machine": (install, nginx),
     "Look after it": (doctor, autoscale, deadletter, monitoring, retention, version),
 }
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Self
 
+from quizcast import notify
 from quizcast.settings import Settings
 from quizcast.supervisor.child import Sink
 from quizcast.supervisor.tree import TICK_S, Supervisor, to_stderr
@@ -68,12 +69,15 @@ def serve(
         try:
             if tree.start(lambda: signals.stopping):
                 on_ready(tree)
+                notify.tell(notify.READY)
             while not signals.stopping:
                 if signals.reload_asked():
                     tree.reload()
+                notify.tell(notify.ALIVE)
                 tree.tend()
                 time.sleep(TICK_S)
         finally:
+            notify.tell(notify.STOPPING)
             tree.stop(lambda: signals.hurrying)
     return 0
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from quizcast import notify
 from quizcast.embedded import DataDir, Services
 from quizcast.errors import ProcessFailed, ServiceFailed
 from quizcast.logs import settled
@@ -120,6 +121,8 @@ class Supervisor:
             self._to_renew.popleft()
             if self._to_renew:
                 self._to_renew[0].renew()
+            else:
+                notify.tell(notify.READY)
         if self._services is not None:
             for name in self._services.dead():
                 self._restart_server(self._services, name)
@@ -127,6 +130,7 @@ class Supervisor:
     def reload(self) -> None:
         """Replace the web processes one at a time, each by one that is ready; goes on in `tend`."""
         if not self._to_renew:
+            notify.tell(notify.reloading())
             log.info("replacing %d web processes, one at a time", len(self._web_slots))
             self._to_renew.extend(self._web_slots)
             self._to_renew[0].renew()

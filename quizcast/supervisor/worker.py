@@ -5,6 +5,7 @@ import logging
 import os
 import time
 
+from quizcast import notify
 from quizcast.errors import QuizcastError
 from quizcast.flush import flush, run_worker
 from quizcast.live.redis import Live
@@ -22,7 +23,9 @@ log = logging.getLogger(__name__)
 def work(settings: Settings) -> None:
     """Flush until SIGTERM; then until nothing waits, at most `LAST_FLUSH_S`. What stays waits in Redis, safely."""
     os.nice(NICE)
+    notify.tell(notify.READY)
     run_worker(settings)
+    notify.tell(notify.STOPPING)
     try:
         left = asyncio.run(_empty(settings, time.monotonic() + LAST_FLUSH_S))
     except QuizcastError as error:

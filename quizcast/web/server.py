@@ -15,7 +15,7 @@ from types import FrameType
 
 import uvicorn
 
-from quizcast import tracing
+from quizcast import notify, tracing
 from quizcast.settings import Settings
 from quizcast.web.app import App
 from quizcast.web.protocol import LOOK_S, QuizcastProtocol, cut_slow
@@ -40,7 +40,7 @@ class WebServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, app: App) -> None:
         super().__init__(config)
-        config.callback_notify, config.timeout_notify = self._cut_slow, LOOK_S
+        config.callback_notify, config.timeout_notify = self._look, LOOK_S
         self._app = app
         self._draining: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -52,8 +52,11 @@ class WebServer(uvicorn.Server):
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+        if self.started:
+            notify.tell(notify.READY)
 
-    async def _cut_slow(self) -> None:
+    async def _look(self) -> None:
+        notify.tell(notify.ALIVE)
         cut_slow(self.server_state.connections, asyncio.get_running_loop().time())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -68,6 +71,7 @@ class WebServer(uvicorn.Server):
             self._draining = asyncio.ensure_future(self._drain(sig, frame))
 
     async def _drain(self, sig: int, frame: FrameType | None) -> None:
+        notify.tell(notify.STOPPING)
         if (services := self._app.services) is not None:
             log.info("draining %d streams", services.hub.open_streams)
             await services.hub.drain(services.settings.drain_s)

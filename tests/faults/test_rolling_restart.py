@@ -103,7 +103,7 @@ def test_an_installation_is_restarted_process_by_process_behind_nginx_and_nobody
             fronted.settings.data_dir / "worker.log", part_environment(fronted.settings), "worker"
         )
         report = play.report()
-    statuses = Counter(re.findall(r'HTTP/1\.1" (\d{3})', fronted.proxy.said()[logged:]))
+    statuses = Counter(re.findall(r'"status":(\d{3})', fronted.proxy.said()[logged:]))
     print(f"rolling restart behind nginx: {seen}; streams back after {report.resume_ms}; {dict(statuses)} in its log")
     assert report.ok, report.text()
     assert not report.retries

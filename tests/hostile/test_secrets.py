@@ -208,7 +208,7 @@ async def test_nothing_that_is_logged_or_measured_tells_a_secret(talkative: Talk
 
 
 def test_nginx_writes_no_token_into_its_logs_even_when_nobody_answers_behind_it(
-    start_nginx: Callable[[Path], Nginx], tmp_path: Path
+    start_nginx: Callable[..., Nginx], tmp_path: Path
 ) -> None:
     proxy = start_nginx(tmp_path)  # where no web process listens
     tokens = Tokens(Keyring([Key(*KEY)]), Settings())

@@ -12,6 +12,7 @@ import pytest
 
 from quizcast import assets
 from quizcast.assets import KEPT_S, TYPES, Assets, build, variant
+from quizcast.deploy.nginx import Site
 
 TREE = {
     "play/main.js": b'import { html } from "../ui/html.js";\nimport "./seat.js";\n() => import("./late.js");\n',
@@ -153,8 +154,7 @@ def test_every_type_says_its_charset_where_it_has_one() -> None:
 
 
 def test_nginx_gives_out_the_same_types() -> None:
-    site = (Path(__file__).parents[2] / "nginx" / "quizcast.conf").read_text("utf-8")
-    told = re.search(r"types {(.*?)}", site, re.DOTALL)
+    told = re.search(r"types {(.*?)}", Site.on(Path("/run/quizcast")).text(), re.DOTALL)
     assert told is not None
     pairs = (line.split() for line in told[1].split(";") if line.strip())
     assert {f".{ending}": kind for kind, ending in pairs} == {

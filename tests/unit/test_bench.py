@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from bench.contest import Sample
-from bench.installation import SITE, site
+from bench.installation import CROWD, site
 from bench.report import Run
+from quizcast.deploy.nginx import Site
 
-PLACES = ("listen ", "ssl_", "server unix:", "access_log /", "error_log /", "root /", "proxy_cache_path ")
+PLACES = ("listen ", "server unix:", "access_log /", "error_log /", "alias /", "proxy_cache_path ")
 
 
 def how(text: str) -> list[str]:
@@ -16,9 +17,9 @@ def how(text: str) -> list[str]:
 
 
 def test_the_bench_runs_the_projects_own_nginx_site_in_other_places() -> None:
-    ours = site(8123, Path("/somewhere/files"), Path("/somewhere/doors"))
+    ours = site(8123, Path("/somewhere/files"), Path("/somewhere/doors")).text()
 
-    assert how(ours) == how(SITE.read_text())
+    assert how(ours) == how(Site.on(Path("/run/quizcast"), tls_dir=None, phones=CROWD).text())
     assert "listen 127.0.0.1:8123;" in ours
     assert "server unix:/somewhere/doors/web-1.sock max_fails=0;" in ours
     assert not any(place in ours for place in (" 443", "/run/quizcast", "/var/", "/etc/quizcast"))
