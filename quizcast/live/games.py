@@ -345,7 +345,7 @@ class Games:
         key = self._keys.reach(game_id)
         async with self._live.client.pipeline(transaction=False) as pipe:
             pipe.hset(key, process, reach_ms)
-            pipe.expire(key, REACH_FRESH_S)
+            pipe.expire(key, min(REACH_FRESH_S, self._ttl))
             await self._live.do("tell_reach", pipe.execute())
 
     async def reach_ms(self, game_id: str) -> int:

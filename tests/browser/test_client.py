@@ -14,7 +14,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 AS_FRESH = """async () => {
   const state = await call(game.server, "GET", `/games/${game.gameId}/state`, { token: game.token });
   const known = { ...game.view, progress: null, joined: [] };
-  const fresh = fold(EMPTY, "snapshot", state);
+  const fresh = { ...fold(EMPTY, "snapshot", state), progress: null };
   const sorted = (view) => JSON.stringify(view, (_, part) => part && typeof part === "object" && !Array.isArray(part)
     ? Object.fromEntries(Object.entries(part).sort(([one], [other]) => (one < other ? -1 : 1))) : part);
   return [sorted(known), sorted(fresh)];
