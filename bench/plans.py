@@ -202,6 +202,7 @@ def _params(conn: Connection[Any]) -> dict[str, Mapping[str, Any]]:
         "media_page": page,
         "media_content": {"id": media_id},
         "delete_media": {"id": media_id, "host_id": host_id},
+        "connections": {},
         "probe_server": {},
         "log_end": {},
         "insert_game": quiz

@@ -150,7 +150,7 @@ def _letter(shard: int, dead: DeadLetter, now: int, content: bool) -> Letter:
         rest: dict[str, Any] = {_text(name): _text(value) for name, value in dead.fields.items()}
     else:
         kind = str(entry.row.__struct_config__.tag)
-        rest = msgspec.structs.asdict(entry.row)
+        rest = {name: value for name, value in msgspec.structs.asdict(entry.row).items() if name != "trace"}
         known = {name: rest.pop(name) for name in ("game_id", "question", "participant_id") if name in rest}
         known["appended_at"] = entry.at
         if isinstance(entry.row, OpeningRow):

@@ -330,6 +330,14 @@ ALERTS: Sequence[Alert] = (
         "reckons.",
     ),
     Alert(
+        name="ReplicaBehind",
+        expression=f"max by (pool) (quizcast_replica_lag_seconds{{{JOB}}}) > 9",
+        lasting="5m",
+        means="A replica of Postgres is so far behind that it is passed over, by the default of "
+        "`QUIZCAST_REPLICA_LAG_MAX_S`: the primary has its reads as well.",
+        do="`pg_stat_replication` on the primary: is it connected, does the network or its disk not keep up?",
+    ),
+    Alert(
         name="ServerRestarted",
         expression=increase("quizcast_server_restarts", "1h", "server") + " > 0",
         lasting="0m",

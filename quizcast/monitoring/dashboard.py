@@ -66,6 +66,7 @@ ROWS: Mapping[str, Sequence[Metric]] = {
         metrics.DB_POOL,
         metrics.DB_SECONDS,
         metrics.DB_ERRORS,
+        metrics.REPLICA_LAG,
         metrics.SERVER_RESTARTS,
     ),
     "Processes and machines": (
@@ -87,6 +88,7 @@ BY: Mapping[str, tuple[str, Sequence[str]]] = {
     "quizcast_dead_letters_waiting": ("max", ("shard",)),
     "quizcast_redis_memory_bytes": ("max", ("job",)),
     "quizcast_redis_memory_max_bytes": ("max", ("job",)),
+    "quizcast_replica_lag_seconds": ("max", ("pool",)),
     "quizcast_db_connections": ("max", ("job",)),
     "quizcast_db_connections_max": ("max", ("job",)),
     "quizcast_tasks": (

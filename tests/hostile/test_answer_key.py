@@ -342,7 +342,7 @@ async def two_games(host: Host, kind: str, chance: random.Random) -> tuple[Stage
     before = [chance.choice([one for one in KINDS if one != "order"]) for _ in range(index)]
     kinds = [*before, kind, *(chance.choice(KINDS) for _ in range(2 - index))]
     quiz = {"title": text(chance, "title"), "questions": [question(one, chance) for one in kinds]}
-    other = quiz | {"title": text(chance, "title")}
+    other: dict[str, Any] = dict(quiz)
     other["questions"] = [
         keyed(asked, chance) if place >= index else asked for place, asked in enumerate(quiz["questions"])
     ]
@@ -352,7 +352,7 @@ async def two_games(host: Host, kind: str, chance: random.Random) -> tuple[Stage
 
 async def check(stage: Stage, index: int) -> None:
     """Nothing was heard that must not be: what is correct here, anything of the next question, which quiz this is."""
-    hidden = secrets_of(stage.quiz["questions"][index]) | {stage.quiz["title"], stage.game.view["quiz_id"]}
+    hidden = secrets_of(stage.quiz["questions"][index]) | {stage.game.view["quiz_id"]}
     for later in stage.quiz["questions"][index + 1 :]:
         hidden |= texts_of(later)
     public = [await stage.api.http.get(path) for path in ("/metrics", f"{BASE}/openapi.json", "/readyz")]

@@ -22,7 +22,7 @@ EXPLOSIVE = {
     *("zipfile", "tarfile", "gzip", "bz2", "lzma", "xml", "lxml", "openpyxl"),
     *("pickle", "marshal", "shelve", "yaml"),
 }
-PACKS = {"assets.py": {"gzip"}}  # what only packs, and only what is ours
+PACKS = {"assets.py": {"gzip"}, "months.py": {"gzip"}}  # what only packs, and only what is ours
 LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
 XML = f'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY l0 "lol">{LAUGHS}]><l>&l9;</l>'
 EXTERNAL = '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY x SYSTEM "file:///etc/passwd">]><l>&x;</l>'

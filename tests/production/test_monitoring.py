@@ -125,6 +125,7 @@ CASES: Mapping[str, tuple[Series, Series]] = {
         gauge("quizcast_db_pool", 50, 0, 'pool="primary",state="pool_size"')[0],
     ),
     "PostgresNearlyFull": gauge("quizcast_db_connections", 95, 60, quizcast_db_connections_max=100),
+    "ReplicaBehind": gauge("quizcast_replica_lag_seconds", 10, 1, 'pool="replica1"'),
     "ServerRestarted": counter("quizcast_server_restarts", 'server="redis"'),
     "DiskLow": gauge("quizcast_disk_free_bytes", 5e8, 5e9),
     "QueueOld": gauge("quizcast_queue_age_seconds", 30, 3, 'shard="0"'),

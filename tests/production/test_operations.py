@@ -139,7 +139,7 @@ def test_a_base_backup_and_the_log_bring_back_the_moment_before_a_mistake(site: 
 
 
 def test_redis_is_restored_from_a_copy_of_its_file_that_was_made_while_it_wrote(site: Site) -> None:
-    (copy,) = blocks("Redis")
+    (copy,) = blocks("Redis: a copy of its file")
     data = site.services._data.path / "redis"
     with redis.from_url(site.services.redis_url) as client:
         client.set("kept", "yes")

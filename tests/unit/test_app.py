@@ -53,7 +53,7 @@ async def test_another_sites_pages_may_call_when_they_are_named() -> None:
 async def test_a_fault_of_ours_is_a_problem_document_too_and_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     async with client() as http:
         with monkeypatch.context() as patched:
-            patched.setattr("quizcast.web.app.free_bytes", lambda _folder: 1 / 0)
+            patched.setattr("quizcast.web.operations.look_at_machine", lambda _folder: 1 / 0)
             reply = await http.get("/metrics")
         assert reply.status_code == 500
         assert reply.headers["content-type"] == "application/problem+json"
