@@ -35,11 +35,12 @@ class Nginx:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         self.url = f"http{'s' if layout.get('tls_dir') else ''}://127.0.0.1:{self.port}"
-        rendered = site(self.port, folder, sockets, **layout)
+        command = nginx(folder, site(self.port, folder, sockets, **layout))
         if upstream:
-            rendered = re.sub(r"(?m)(^ +server unix:.*\n)+", f"    {upstream}\n", rendered)
+            rendered = folder / "site.conf"
+            rendered.write_text(re.sub(r"(?m)(^ +server unix:.*\n)+", f"    {upstream}\n", rendered.read_text()))
         with (folder / "said").open("wb") as said:
-            self.process = subprocess.Popen(nginx(folder, rendered), stdout=said, stderr=said)
+            self.process = subprocess.Popen(command, stdout=said, stderr=said)
         wait_until(self._answers)
 
     def _answers(self) -> bool:
