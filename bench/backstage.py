@@ -9,7 +9,7 @@ import contextlib
 import secrets
 import sys
 import time
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -107,10 +107,10 @@ class Hall:
             self._step(Close(reason=CloseReason.HOST))
         self._step(Open(question=question))
 
-    def tell(self, event: Kept) -> None:
-        """Log and publish an event, as the conductor does when the host acts."""
+    def tell(self, event: Callable[[], Kept]) -> None:
+        """Log and publish an event, as the conductor does when the host acts; it is made just before it goes out."""
         before = self.run(self._games.load(self.game_id))
-        if not self.run(self._games.advance(before, before.game, [event])):
+        if not self.run(self._games.advance(before, before.game, [event()])):
             raise RuntimeError("somebody else moves this game")
 
     def answer(self, question: int) -> None:

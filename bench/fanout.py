@@ -77,7 +77,7 @@ class Quizcast(Web, Publisher):
 
     def publish(self) -> None:
         """By the script that logs and publishes what the host does."""
-        self.stage.hall.tell(leaderboard(time.monotonic_ns() // 1000, EVENT_BYTES - UNSTAMPED))
+        self.stage.hall.tell(lambda: leaderboard(time.monotonic_ns() // 1000, EVENT_BYTES - UNSTAMPED))
 
 
 class Peer(Publisher):
@@ -169,11 +169,11 @@ class FanOut(Contest[Publisher]):
     says = (
         f"One server process on core {SERVER_CORE}; publisher, reader and Redis share the other. An event is "
         f"{EVENT_BYTES} bytes of JSON and carries the microsecond of its publication; {EVENTS} of them per round go "
-        "out one after the other, after a warm-up, and the delay is from just before publishing to the receipt on "
-        "each stream. quizcast's event takes its whole road (script, log, pub/sub, hub) and each of its streams has "
-        "shown a token of its own; the peers get theirs by a POST and ask for no token. *reader* is what the load "
-        "reader itself costs: while that is below what the server costs, and the bare loop is ahead of all, it is the "
-        "servers that are measured."
+        "out one after the other, after a warm-up, and the delay is from just before publishing (what a host's act "
+        "reads beforehand, to decide, is not in it) to the receipt on each stream. quizcast's event takes its whole "
+        "road (script, log synced to disk, pub/sub, hub) and each of its streams has shown a token of its own; the "
+        "peers get theirs by a POST and ask for no token. *reader* is what the load reader itself costs: while that "
+        "is below what the server costs, and the bare loop is ahead of all, it is the servers that are measured."
     )
     unit = "streams"
     metrics = (
