@@ -13,35 +13,17 @@ from typing import NamedTuple
 
 from quizcast.errors import Draining, GameOver, GameUnknown, StreamsFull, Unavailable
 from quizcast.hub.channel import RECENT_MAX, Channel
+from quizcast.hub.follower import Follower
+from quizcast.hub.opening import Opening
 from quizcast.hub.ports import EventLog, Views
 from quizcast.hub.pulse import Pulse, jittered
 from quizcast.hub.stream import Closed, Stream, Viewer
-from quizcast.metrics import (
-    DELIVERIES,
-    EVENTS,
-    FANOUT_SECONDS,
-    HOLES,
-    PUSH_SECONDS,
-    RESUMES,
-    STREAMS,
-    STREAMS_REFUSED,
-)
-from quizcast.wire.events import (
-    Gap,
-    Heartbeat,
-    History,
-    Kicked,
-    Message,
-    Position,
-    Reset,
-    frame_of,
-    with_retry,
-)
+from quizcast.metrics import DELIVERIES, EVENTS, FANOUT_SECONDS, PUSH_SECONDS, STREAMS, STREAMS_REFUSED
+from quizcast.wire.events import Heartbeat, Kicked, Message, Position, frame_of, with_retry
 
 __all__ = ["FULL_RETRY_S", "Arrival", "Closed", "EventLog", "Hub", "Stream", "Viewer", "Views", "jittered"]
 
 SLICE = 1000  # results read and encoded between two turns of the event loop, so that answers get in meanwhile
-FILL_TRIES = 3
 RETRY_MIN_MS, RETRY_MAX_MS = 200, 2500  # after which a browser's EventSource comes back when its line broke
 DRAIN_RETRY_MS = 500  # short: a drain spreads the return by when it closes each stream
 LINGER_S = 30.0  # a game without streams is kept warm: they may all be on their way back
@@ -49,7 +31,6 @@ LAST_WORDS_S = 1.0  # between `finished` and the end of the streams, for results
 RESULTS_AGAIN_S = 0.5
 AHEAD_PER_S = 20_000  # streams a second that `closed` is given time for to get out, before results come up behind it
 AHEAD_FROM = 100  # streams; for fewer it takes no time
-FILL_AGAIN_S = 0.5
 LOOK_EVERY_S = 2.0  # how the streams are; a host looks at it with two eyes, and 10,000 streams take 1 ms
 FULL_RETRY_S = (3, 4, 5, 6, 7)  # one of them: the header tells whole seconds, and all must not come back at once
 # Streams that are brought up to date at the same moment: when thousands come back at once, the others wait here, and
@@ -97,6 +78,8 @@ class Hub:
         self._slow = slow
         self._log = event_log
         self._views = views
+        self._follower = Follower(event_log, publish=self._publish, cut=self._cut, spawn=self._spawn)
+        self._opening = Opening(event_log, views, self._follower)
         self._envelope = envelope
         self._farewell = farewell
         self._now = now
@@ -138,7 +121,7 @@ class Hub:
             async with self._door:
                 self._linger(channel)
                 kicks = len(channel.kicks)
-                frames, at = await self._catch_up(channel, viewer, resume)
+                frames, at = await self._opening.frames(channel, viewer, resume)
         finally:
             self._arriving -= 1
         if channel.over and (resume is None or resume == channel.head):
@@ -150,7 +133,7 @@ class Hub:
         channel, viewer = arrival.channel, arrival.viewer
         stream = Stream(viewer, transport, self._buffer_max, self._loop.time() + jittered(self._max_age_s))
         meanwhile = channel.after(arrival.at)
-        if meanwhile is None or not self._current(channel):
+        if meanwhile is None or channel.stopped:
             stream.close(Closed.LOST, self._farewell)
             return self._counted(stream)
         opening = [*arrival.frames, *(message.frame for message in meanwhile)]
@@ -241,13 +224,13 @@ class Hub:
         elif message.position == Position(channel.head.epoch, channel.head.offset + 1):
             self._publish(channel, message)
         elif message.position > channel.head:
-            self._fill(channel)
+            self._follower.fill(channel)
 
     def restored(self) -> None:
         """The log was deaf for a while: look what every game has missed."""
         for channel in self._channels.values():
             if channel.ready.done():
-                self._fill(channel)
+                self._follower.fill(channel)
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -276,7 +259,7 @@ class Hub:
         channel.head = history.head
         channel.ready.set_result(None)
         # What was published between `listen` and here found the channel not ready.
-        self._fill(channel)
+        self._follower.fill(channel)
         self._pulse.start(channel)
         channel.later("look", jittered(LOOK_EVERY_S), self._look, channel)
 
@@ -286,96 +269,6 @@ class Hub:
         if before or channel.slow:
             self._slow(channel.game_id, channel.slow)
         channel.later("look", LOOK_EVERY_S, self._look, channel)
-
-    async def _catch_up(
-        self, channel: Channel, viewer: Viewer, resume: Position | None
-    ) -> tuple[list[bytes], Position]:
-        """The frames that bring a viewer up to a position, and that position, which the channel has reached."""
-        frames: list[bytes] = []
-        if resume is not None:
-            if viewer.participant_id is not None:
-                await self._views.belongs(channel.game_id, viewer.participant_id)
-            at = channel.head  # before anything is awaited: what comes meanwhile is not among the missed
-            missed = channel.after(resume)
-            if missed is not None:
-                RESUMES.labels("memory").inc()
-                # Of a `closed` they know, but perhaps not what it meant for them: the line broke in between.
-                closed = channel.last_closed()
-                if closed is not None and closed.position is not None and closed.position <= resume:
-                    frames = (await self._replay(channel, viewer, [closed]))[1:]
-                return [*frames, *await self._replay(channel, viewer, missed)], at
-            history = await self._log.since(channel.game_id, resume)
-            if isinstance(history, History):
-                RESUMES.labels("log").inc()
-                frames = await self._replay(channel, viewer, history.messages)
-                await self._reach(channel, history.head)
-                return frames, history.head
-            if channel.over:
-                raise GameOver()  # an EventSource would keep the lost id, and come back with it for ever
-            RESUMES.labels("reset").inc()
-            frames.append(frame_of(Reset(reason=history.reason)))
-        position, snapshot = await self._views.snapshot(channel.game_id, viewer.participant_id)
-        await self._reach(channel, position)
-        return [*frames, snapshot], position
-
-    async def _replay(self, channel: Channel, viewer: Viewer, messages: Iterable[Message]) -> list[bytes]:
-        frames = []
-        for message in messages:
-            frames.append(message.frame)
-            if message.name == "closed" and viewer.participant_id is not None:
-                results = await self._views.results(message, channel.game_id, [viewer.participant_id])
-                frames.extend(results.values())
-        return frames
-
-    async def _reach(self, channel: Channel, position: Position) -> None:
-        """Wait until the channel's streams have been given everything up to a position."""
-        for _ in range(FILL_TRIES):
-            if channel.head >= position:
-                return
-            self._fill(channel)
-            if channel.filling is not None:
-                await asyncio.wait([channel.filling])  # which, unlike awaiting it, outlives its being cancelled
-        if channel.head < position:
-            raise Unavailable(retry_after_s=jittered(1))
-
-    def _fill(self, channel: Channel) -> None:
-        """Read the log from now on; where that is being done, it may have begun too early: once more, then."""
-        if channel.filling is not None:
-            channel.again = True
-            return
-        channel.cancel("retry")
-        channel.again = False
-        channel.filling = self._spawn(self._fill_from_log(channel))
-
-    async def _fill_from_log(self, channel: Channel) -> None:
-        history: History | Gap | None = None
-        over = False
-        try:
-            history = await self._log.since(channel.game_id, channel.head)
-        except GameUnknown:
-            over = True
-        except Unavailable:
-            log.warning("the log could not be read; trying again")
-        finally:
-            # Cleared before publishing, and nothing is awaited until then: `deliver` goes on where this ends.
-            channel.filling = None
-            if history is None and self._current(channel):
-                channel.later("retry", jittered(FILL_AGAIN_S), self._fill, channel)
-        if over:
-            self._cut(channel, Closed.OVER)
-        if history is None:
-            return
-        if isinstance(history, Gap):
-            # The streams come back with an id that the log no longer knows, and are told `reset`.
-            self._cut(channel, Closed.LOST)
-            return
-        if history.messages:
-            HOLES.inc()
-        for message in history.messages:
-            self._publish(channel, message)
-        if channel.again or channel.heard > channel.head:
-            channel.heard = channel.head  # heard of what the log does not have: asked once, and not for ever
-            self._fill(channel)
 
     def _publish(self, channel: Channel, message: Message) -> None:
         if message.position is None:
@@ -417,7 +310,7 @@ class Hub:
         people = list(by_person)
         if len(people) >= AHEAD_FROM:  # or reading and writing them would take the cores that `closed` is carried by
             await asyncio.sleep(min(len(people) / AHEAD_PER_S, LAST_WORDS_S / 2))
-        while people and self._current(channel) and channel.is_latest(closed):  # after that it is too late
+        while people and not channel.stopped and channel.is_latest(closed):  # after that it is too late
             try:
                 results = await self._views.results(closed, channel.game_id, people[:SLICE])
             except Unavailable:
@@ -441,17 +334,14 @@ class Hub:
         if not channel.streams:
             channel.later("linger", LINGER_S, self._abandon, channel)
 
-    def _current(self, channel: Channel) -> bool:
-        return self._channels.get(channel.game_id) is channel
-
     def _cut(self, channel: Channel, reason: Closed) -> None:
         for stream in list(channel.streams):
             stream.close(reason, self._farewell)
         self._abandon(channel)
 
     def _abandon(self, channel: Channel) -> None:
-        channel.stop()
-        if self._current(channel):
+        if not channel.stopped:
+            channel.stop()
             del self._channels[channel.game_id]
             self._spawn(self._log.unlisten(channel.game_id))
 

@@ -66,6 +66,7 @@ class Channel:
         self.head = Position(0, 0)
         self.heard = Position(0, 0)  # the newest that was announced while the log was being read
         self.filling: asyncio.Task[None] | None = None
+        self.stopped = False
         self.again = False  # the log has to be read once more after that
         self.slow = 0  # participants' streams that were behind at the last look
         self.kicks: list[str] = []  # who was kicked, so that nobody slips in who was at the door just then
@@ -119,7 +120,8 @@ class Channel:
             timer.cancel()
 
     def stop(self) -> None:
-        """Let go of timers and of a fill that is under way."""
+        """Let go of timers and of a fill that is under way: the hub has forgotten this channel, or is about to."""
+        self.stopped = True
         for timer in self.timers.values():
             timer.cancel()
         self.timers.clear()
