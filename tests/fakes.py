@@ -12,7 +12,7 @@ import msgspec
 from httpx_sse import EventSource, ServerSentEvent
 
 from quizcast.errors import GameUnknown, NotInGame, RedisUnavailable
-from quizcast.hub import Hub
+from quizcast.hub import EventLog, Hub
 from quizcast.wire.events import Gap, History, Message, Position, frame
 
 NOW = 1_700_000_000_000
@@ -233,7 +233,14 @@ def decoded(stream: bytes) -> list[ServerSentEvent]:
 
 
 def hub_on(log: MemoryLog, views: FakeViews | None = None, **changes: Any) -> Hub:
-    """A hub on a memory log; the envelope leaves frames as they are."""
+    """A hub on a memory log, which brings its news; the envelope leaves frames as they are."""
+    hub = hub_over(log, views or FakeViews(log), **changes)
+    log._on_message, log._on_restored = hub.deliver, hub.restored
+    return hub
+
+
+def hub_over(log: EventLog, views: FakeViews, **changes: Any) -> Hub:
+    """A hub over any log, which has still to be told where its news goes."""
     options = {
         "envelope": bytes,
         "farewell": FAREWELL,
@@ -243,6 +250,4 @@ def hub_on(log: MemoryLog, views: FakeViews | None = None, **changes: Any) -> Hu
         "heartbeat_s": 15.0,
         "max_age_s": 36_000.0,
     }
-    hub = Hub(log, views or FakeViews(log), **{**options, **changes})
-    log._on_message, log._on_restored = hub.deliver, hub.restored
-    return hub
+    return Hub(log, views, **{**options, **changes})

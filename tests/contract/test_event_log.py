@@ -19,7 +19,7 @@ from quizcast.live.log import RedisLog
 from quizcast.live.redis import Live
 from quizcast.settings import Settings
 from quizcast.wire.events import Gap, History, Leaderboard, Message, Position
-from tests.fakes import FakeTransport, FakeViews, MemoryLog, hub_on
+from tests.fakes import FakeTransport, FakeViews, MemoryLog, hub_over
 
 QUIZ = QuizContent(title="t", questions=(TrueFalse(prompt="?", correct=True),))
 BOARD = Leaderboard(top=[], participants=0)
@@ -244,8 +244,7 @@ async def test_a_killed_subscription_is_renewed_and_the_hub_misses_nothing(redis
     memory = MemoryLog()  # for its views alone
     memory.create("g")
     await create_game(games, "g")
-    hub = hub_on(memory, FakeViews(memory))
-    hub._log = log
+    hub = hub_over(log, FakeViews(memory))
     await log.start(hub.deliver, hub.restored)
     line = FakeTransport()
     epoch = (await log.recent("g", 1)).head.epoch
