@@ -16,6 +16,7 @@ from quizcast.conductor import NEAR_S, Conductor
 from quizcast.domain.game import Close, CloseReason
 from quizcast.live.games import Games
 from quizcast.live.presence import Presence
+from quizcast.live.reach import Reach
 from quizcast.live.redis import Live
 from quizcast.live.submissions import AnswerTry, Submissions
 from quizcast.live.views import Views
@@ -34,7 +35,8 @@ class Place:
     def __init__(self, live: Live, game_id: str, people: Sequence[str], small: Sequence[str]) -> None:
         self.live, self.game_id, self.people, self.small = live, game_id, people, small
         self.games, self.submissions, self.views = Games(live), Submissions(live), Views(live)
-        self.conductor = Conductor(self.games)
+        self.reaches = [Reach(live) for _ in range(PROCESSES)]
+        self.conductor = Conductor(self.games, self.reaches[0])
         self.presence = Presence(live, lambda _game_id: None)
 
     async def answer(self, at_once: int) -> int:
@@ -160,14 +162,15 @@ async def _read(place: Place) -> int:
 
 
 async def _tell_reach(place: Place) -> int:
-    for number in range(10 * PROCESSES):
-        await place.games.tell_reach(place.game_id, f"{number % PROCESSES:025d}", 20)
+    for _ in range(10):
+        for reach in place.reaches:
+            await reach.tell_reach(place.game_id, 20)
     return 10 * PROCESSES
 
 
 async def _read_reach(place: Place) -> int:
     for _ in range(100):
-        await place.games.reach_ms(place.game_id)
+        await place.reaches[0].reach_ms(place.game_id)
     return 100 * PROCESSES
 
 

@@ -10,14 +10,12 @@ import logging
 import random
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
 
 import msgspec
 from msgspec import UNSET
 
 from quizcast.domain import scoring
 from quizcast.domain.game import (
-    LEAD_MS,
     Close,
     Closed,
     CloseReason,
@@ -26,12 +24,10 @@ from quizcast.domain.game import (
     Fact,
     Finished,
     Game,
-    GameOptions,
     LeaderboardShown,
     Open,
     Opened,
     Phase,
-    lead_ms,
     step,
 )
 from quizcast.domain.nickname import clean_nickname, skeleton
@@ -46,9 +42,9 @@ from quizcast.errors import (
     QuizcastError,
     Unavailable,
 )
-from quizcast.ids import new_id
 from quizcast.live.games import Games, LiveGame, Person, Standing
 from quizcast.live.presence import Presence
+from quizcast.live.reach import Reach
 from quizcast.live.submissions import AnswerTry, JoinTry
 from quizcast.metrics import CLOSE_LATE_SECONDS
 from quizcast.wire import events
@@ -61,7 +57,6 @@ ORPHANED_S = 0.5  # overdue, and none of the processes that have the game's peop
 SPREAD_S = 0.02  # between the processes' attempts at one deadline, so that mostly the first does the work
 TOP = 10  # places in `finished`, and in `leaderboard` unless the host asks for more
 FRESH_S = 1.0  # of a PIN and a ranking: a whole hall asks for the same at once
-REACH_BELIEVED_MS = 60_000  # beyond it the clock was set between an event's stamp and now
 
 log = logging.getLogger(__name__)
 _encode_answer = msgspec.json.Encoder().encode
@@ -80,14 +75,13 @@ class Ranked(msgspec.Struct, frozen=True, kw_only=True):
 class Conductor:
     """The live games' use cases. One per process; `watch` runs in the background until cancelled."""
 
-    def __init__(self, games: Games, ring: Callable[[str], None] = lambda _game_id: None) -> None:
+    def __init__(self, games: Games, reach: Reach, ring: Callable[[str], None] = lambda _game_id: None) -> None:
         """`ring` is told of each game that has rows for Postgres; without it they wait for the workers' sweep."""
         self._games = games
+        self._reach = reach
         self._ring = ring
-        self._process = new_id()
         self._closing: set[tuple[str, int]] = set()
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
-        self._far: set[str] = set()  # games of which we told a reach that makes the lead longer
         self._tasks: set[asyncio.Task[None]] = set()
         self._ranked: dict[str, tuple[float, list[Ranked]]] = {}
         self._pins: dict[str, tuple[float, str]] = {}
@@ -101,7 +95,7 @@ class Conductor:
         """
         quiz = await self._games.quiz(game_id)
         if isinstance(command, Open):
-            command = msgspec.structs.replace(command, reach_ms=await self._games.reach_ms(game_id))
+            command = msgspec.structs.replace(command, reach_ms=await self._reach.reach_ms(game_id))
         for _ in range(RACES_MAX):
             before = await self._games.load(game_id)
             after, facts = step(before.game, quiz, command, before.now, key)
@@ -269,37 +263,6 @@ class Conductor:
     def _close_in(self, game_id: str, in_s: float) -> None:
         delay_s = in_s + 0.002 + SPREAD_S * random.random()
         self._deadlines[game_id] = asyncio.get_running_loop().call_later(delay_s, self._at_deadline, game_id)
-
-    def reached(self, game_id: str, reach_ms: int) -> None:
-        """An event has gone out to all streams of this process, so long after its stamp: the next lead goes by it.
-
-        Told only where it makes the lead longer, and once more when it does so no longer.
-        """
-        if reach_ms > REACH_BELIEVED_MS:
-            return
-        if lead_ms(GameOptions(), reach_ms) > LEAD_MS:
-            if len(self._far) > 1000:
-                self._far.clear()  # most of them are over, and what was told of the others is soon forgotten
-            self._far.add(game_id)
-        elif game_id in self._far:
-            self._far.remove(game_id)
-        else:
-            return
-        self._spawn(self._tell_reach(game_id, reach_ms))
-
-    def slow(self, game_id: str, streams: int) -> None:
-        """So many streams of a game in this process are behind with reading."""
-        self._spawn(self._tell_slow(game_id, streams))
-
-    async def _tell_slow(self, game_id: str, streams: int) -> None:
-        with suppress(QuizcastError):  # it is told again soon
-            await self._games.tell_slow(game_id, self._process, streams)
-
-    async def _tell_reach(self, game_id: str, reach_ms: int) -> None:
-        try:
-            await self._games.tell_reach(game_id, self._process, reach_ms)
-        except QuizcastError:  # the lead is then as before
-            self._far.add(game_id)  # and the next event's reach is told, whatever it is
 
     def everybody_answered(self, game_id: str, question: int | None = None) -> None:
         """Nobody is waited for any more: close the question soon, if the host wants that."""

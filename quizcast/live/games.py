@@ -25,8 +25,6 @@ PIN_AFTER_END_S = 600  # so that who comes late reads "over" and not "unknown"
 TAKEOVER_MS = 1500  # scoring 10,000 answers takes a tenth of that; longer, and the one who sealed has died
 AHEAD_MAX_MS = 11_000  # no lead is longer: a question that opens later was asked before the clock was set back
 QUIZZES_KEPT = 500  # games that one process plays at once; more only costs a read each
-SLOW_FRESH_S = 10  # told every 2 s while it holds
-REACH_FRESH_S = 600  # a process that is gone must not slow the game down for long
 HASH_CHUNK = 2000  # fields per HSET and per HSCAN: no command holds the server for more than a few ms
 
 _encode_game = msgspec.msgpack.Encoder().encode
@@ -339,38 +337,6 @@ class Games:
     def clock_steps(self) -> int:
         """How many steps Redis's clock has made, as far as `due` has noticed."""
         return self._live.clock_steps
-
-    async def tell_reach(self, game_id: str, process: str, reach_ms: int) -> None:
-        """Note how long an event took from its stamp to the last of a process's streams."""
-        key = self._keys.reach(game_id)
-        async with self._live.client.pipeline(transaction=False) as pipe:
-            pipe.hset(key, process, reach_ms)
-            pipe.expire(key, min(REACH_FRESH_S, self._ttl))
-            await self._live.do("tell_reach", pipe.execute())
-
-    async def reach_ms(self, game_id: str) -> int:
-        """How long the latest events took to reach everybody, by the slowest process; 0 when nothing is known."""
-        found = await self._live.do("reach", self._live.client.hvals(self._keys.reach(game_id)))
-        return max(map(int, found), default=0)
-
-    async def tell_slow(self, game_id: str, process: str, streams: int) -> None:
-        """Note how many of a process's streams are behind with reading; to be told again while there are any."""
-        key = self._keys.slow(game_id)
-        async with self._live.client.pipeline(transaction=False) as pipe:
-            pipe.hset(key, process, streams)
-            pipe.expire(key, SLOW_FRESH_S)
-            await self._live.do("tell_slow", pipe.execute())
-
-    async def connections(self, game_id: str) -> tuple[int, int, int]:
-        """How many take part, how many of them are there right now, and how many streams are slow."""
-        keys = self._keys
-        # At one moment: somebody who joins in between would be there and not take part.
-        async with self._live.client.pipeline(transaction=True) as pipe:
-            pipe.hlen(keys.people(game_id))
-            pipe.zcount(keys.here(game_id), self._live.now(), "+inf")
-            pipe.hvals(keys.slow(game_id))
-            people, here, slow = await self._live.do("connections", pipe.execute())
-        return people, here, sum(map(int, slow))
 
     async def forget_due(self, game_id: str) -> None:
         """Take a game off the list of deadlines, because it is gone."""

@@ -110,13 +110,13 @@ class Keys:
         """Set: participants who have answered the open question."""
         return self._of(game_id, "done")
 
-    def reach(self, game_id: str) -> str:
-        """Hash: process → ms from an event's stamp to the last of its streams, if that is long. Lives for minutes."""
-        return self._of(game_id, "reach")
+    def reached(self, game_id: str) -> str:
+        """Hash: process → `told_at:ms` from an event's stamp to the last of its streams, if that is long."""
+        return self._of(game_id, "reached")
 
-    def slow(self, game_id: str) -> str:
-        """Hash: process → how many of its streams are behind with reading. Lives for seconds."""
-        return self._of(game_id, "slow")
+    def behind(self, game_id: str) -> str:
+        """Hash: process → `told_at:count` of its streams that are behind with reading."""
+        return self._of(game_id, "behind")
 
     def channel(self, game_id: str) -> str:
         """Sharded pub/sub channel: the game's messages, as in `wire.events.Message`."""

@@ -1,10 +1,11 @@
 """`/media/{media_id}`: hosts' images for everybody, from memory where it can be; beside the other routes of `web`.
 
 A whole hall asks for an image at the moment its question comes. So each is read once by a process, however many ask at
-once, and the last ones stay; a proxy or CDN in front may keep them for ever.
+once, and the last ones stay; a proxy or CDN in front may keep them for ever. That one is gone is remembered as well.
 """
 
 import asyncio
+import time
 from collections import OrderedDict
 
 from starlette.requests import Request
@@ -18,6 +19,8 @@ from quizcast.store.media import Image
 from quizcast.web.caching import FOR_EVER, kept
 
 KEPT_BYTES = 32 * 1024 * 1024  # a game's images, and those of some others
+UNKNOWN_S = 60.0  # no id is told before its image is stored; only a restored backup brings one back
+UNKNOWN_MAX = 1000  # ids that are remembered as unknown
 HEADERS = {
     "cache-control": FOR_EVER,
     # Whatever a browser could take it for: it is shown and runs nothing. Pages of other sites may show it.
@@ -34,6 +37,7 @@ class Images:
         self._kept_bytes = kept_bytes
         self._kept: OrderedDict[str, Image] = OrderedDict()
         self._size = 0
+        self._unknown: dict[str, float] = {}  # id → until when (monotonic) it is believed that there is no such image
         self._coming: dict[str, asyncio.Task[Image]] = {}
 
     async def serve(self, request: Request, db: Database) -> Response:
@@ -49,6 +53,8 @@ class Images:
         if (found := self._kept.get(media_id)) is not None:
             self._kept.move_to_end(media_id)
             return found
+        if self._unknown.get(media_id, 0.0) > time.monotonic():
+            raise MediaUnknown()
         task = self._coming.get(media_id)
         if task is None:
             task = self._coming[media_id] = asyncio.create_task(self._read(db, media_id))
@@ -62,6 +68,9 @@ class Images:
             async with db.write() as conn:  # it may be younger than what a replica knows
                 image = await media.get_image(conn, media_id)
         if image is None:
+            if len(self._unknown) >= UNKNOWN_MAX:
+                self._unknown.clear()
+            self._unknown[media_id] = time.monotonic() + UNKNOWN_S
             raise MediaUnknown()
         self._kept[media_id] = image
         self._size += len(image.content)

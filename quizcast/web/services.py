@@ -19,6 +19,7 @@ from quizcast.live.games import Games
 from quizcast.live.log import RedisLog
 from quizcast.live.pins import Pins
 from quizcast.live.presence import Presence
+from quizcast.live.reach import Reach
 from quizcast.live.redis import Live
 from quizcast.live.submissions import Submissions
 from quizcast.live.throttle import Throttle
@@ -51,6 +52,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     db: Database
     games: Games
     views: Views
+    reach: Reach
     hub: Hub
     presence: Presence
     conductor: Conductor
@@ -99,7 +101,9 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
         throttle = Throttle(settings)
         stack.push_async_callback(throttle.close)
         games, views = Games(live), Views(live)
-        conductor = Conductor(games, lambda game_id: bell.ring(live.keys.shard_of(game_id)))
+        reach = Reach(live)
+        stack.push_async_callback(reach.stop)
+        conductor = Conductor(games, reach, lambda game_id: bell.ring(live.keys.shard_of(game_id)))
         stack.push_async_callback(conductor.stop)
         event_log = RedisLog(live)
         hub = Hub(
@@ -112,8 +116,8 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             buffer_max=settings.stream_buffer_bytes,
             heartbeat_s=settings.heartbeat_s,
             max_age_s=settings.stream_max_age_s,
-            reached=conductor.reached,
-            slow=conductor.slow,
+            reached=reach.reached,
+            slow=reach.slow,
         )
         await event_log.start(hub.deliver, hub.restored)
         stack.push_async_callback(event_log.stop)
@@ -130,6 +134,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             db=db,
             games=games,
             views=views,
+            reach=reach,
             hub=hub,
             presence=presence,
             conductor=conductor,

@@ -41,6 +41,7 @@ from quizcast.intake import Intake, verdict_of
 from quizcast.live.games import Games
 from quizcast.live.log import RedisLog
 from quizcast.live.presence import Presence
+from quizcast.live.reach import REACH_FRESH_S, Reach
 from quizcast.live.redis import Live
 from quizcast.live.submissions import Submissions, Taken
 from quizcast.live.views import Views
@@ -58,7 +59,8 @@ class Process:
     def __init__(self, settings: Settings) -> None:
         self.live = Live(settings)
         self.games = Games(self.live)
-        self.conductor = Conductor(self.games)
+        self.reach = Reach(self.live)
+        self.conductor = Conductor(self.games, self.reach)
         self.presence = Presence(self.live, self.conductor.everybody_answered)
         self.intake = Intake(
             Submissions(self.live),
@@ -89,6 +91,7 @@ class Process:
     async def stop(self) -> None:
         await self.die()
         await self.conductor.stop()
+        await self.reach.stop()
         await self.live.close()
 
     async def join(self, game: Game, *names: str) -> None:
@@ -562,9 +565,9 @@ async def test_the_games_own_quiz_stays_what_it_was(process: Process) -> None:
 async def test_the_slowest_process_sets_the_lead_of_the_next_question(processes: Sequence[Process]) -> None:
     one, other = processes
     game = await new_game(one.live, options=GameOptions())
-    one.conductor.reached(game.id, 40)
-    other.conductor.reached(game.id, 450)
-    await asyncio.gather(one.conductor.stop(), other.conductor.stop())
+    one.reach.reached(game.id, 40)
+    other.reach.reached(game.id, 450)
+    await asyncio.gather(one.reach.stop(), other.reach.stop())
     before = await now(one.live)
     after = await one.conductor.command(game.id, Open())
     assert after.opening is not None
@@ -572,7 +575,7 @@ async def test_the_slowest_process_sets_the_lead_of_the_next_question(processes:
 
 
 async def lead_of_the_next_question(process: Process, game: Game) -> int:
-    await process.conductor.stop()  # what is to be told is told
+    await process.reach.stop()  # what is to be told is told
     before = await now(process.live)
     after = await process.conductor.command(game.id, Open())
     assert after.opening is not None
@@ -582,25 +585,25 @@ async def lead_of_the_next_question(process: Process, game: Game) -> int:
 
 async def test_a_reach_that_is_small_again_brings_the_lead_back(process: Process) -> None:
     game = await new_game(process.live, options=GameOptions())
-    process.conductor.reached(game.id, 450)
+    process.reach.reached(game.id, 450)
     assert await lead_of_the_next_question(process, game) >= 900
-    process.conductor.reached(game.id, 40)
+    process.reach.reached(game.id, 40)
     assert 300 <= await lead_of_the_next_question(process, game) < 600
 
 
 async def test_a_reach_that_changes_no_lead_is_not_told(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[int] = []
 
-    async def telling(_game_id: str, _process: str, reach_ms: int) -> None:
+    async def telling(_game_id: str, reach_ms: int) -> None:
         if reach_ms == 30:
             raise RedisUnavailable()
         told.append(reach_ms)
 
-    monkeypatch.setattr(process.games, "tell_reach", telling)
+    monkeypatch.setattr(process.reach, "tell_reach", telling)
     game = await new_game(process.live, options=GameOptions())
     for reach_ms in (20, 150, 200, 180, 30, 40, 50):
-        process.conductor.reached(game.id, reach_ms)
-        await process.conductor.stop()
+        process.reach.reached(game.id, reach_ms)
+        await process.reach.stop()
     assert told == [200, 180, 40], "what could not be told is made up for by the next"
 
 
@@ -648,11 +651,27 @@ async def test_slow_streams_are_counted_over_all_processes_and_forgotten(process
     other.presence.arrived(game.id, "p-ben")
     for one in processes:
         await one.presence.report()
-    assert await process.games.connections(game.id) == (3, 3, 0)
-    process.conductor.slow(game.id, 1)
-    other.conductor.slow(game.id, 1)
-    await asyncio.sleep(0.05)
-    assert await other.games.connections(game.id) == (3, 3, 2)
-    process.conductor.slow(game.id, 0)
-    await asyncio.sleep(0.05)
-    assert await process.games.connections(game.id) == (3, 3, 1)
+    assert await process.reach.connections(game.id) == (3, 3, 0)
+    process.reach.slow(game.id, 1)
+    other.reach.slow(game.id, 1)
+    await asyncio.gather(process.reach.stop(), other.reach.stop())
+    assert await other.reach.connections(game.id) == (3, 3, 2)
+    process.reach.slow(game.id, 0)
+    await process.reach.stop()
+    assert await process.reach.connections(game.id) == (3, 3, 1)
+
+
+async def test_a_process_that_is_gone_is_forgotten_however_often_the_others_tell(processes: Sequence[Process]) -> None:
+    process, gone = processes
+    game = await new_game(process.live)
+    gone.reach.reached(game.id, 450)
+    gone.reach.slow(game.id, 7)
+    await gone.reach.stop()
+    assert await process.reach.reach_ms(game.id) == 450
+    assert await process.reach.connections(game.id) == (0, 0, 7)
+    process.live.set_clock(process.live.now() + 1000 * (REACH_FRESH_S + 1))
+    process.reach.reached(game.id, 200)
+    process.reach.slow(game.id, 1)
+    await process.reach.stop()
+    assert await process.reach.reach_ms(game.id) == 200
+    assert await process.reach.connections(game.id) == (0, 0, 1)

@@ -12,7 +12,7 @@ from quizcast.errors import MediaUnknown, PostgresUnavailable
 from quizcast.ids import new_id
 from quizcast.store import media
 from quizcast.store.media import Image
-from quizcast.web.images import Images
+from quizcast.web.images import UNKNOWN_MAX, Images
 
 BEGINNINGS = {
     "image/png": [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"],
@@ -127,3 +127,29 @@ async def test_a_failure_is_not_remembered(shelf: Shelf) -> None:
     assert await images.get(shelf, media_id) == shelf.images[media_id]  # type: ignore[arg-type]
     with pytest.raises(MediaUnknown):
         await images.get(shelf, new_id())  # type: ignore[arg-type]
+
+
+async def test_an_image_that_is_gone_is_not_looked_for_again_at_once(shelf: Shelf) -> None:
+    images, gone = Images(), new_id()
+    for _ in range(3):
+        with pytest.raises(MediaUnknown):
+            await images.get(shelf, gone)  # type: ignore[arg-type]
+    assert shelf.asked == [gone] * 2, "a replica, and the primary"
+
+
+async def test_an_image_that_was_restored_is_found_a_moment_later(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quizcast.web.images.UNKNOWN_S", 0.02)
+    images, media_id = Images(), new_id()
+    with pytest.raises(MediaUnknown):
+        await images.get(shelf, media_id)  # type: ignore[arg-type]
+    shelf.images[media_id] = Image(content_type="image/png", content=b"restored")
+    await asyncio.sleep(0.03)
+    assert await images.get(shelf, media_id) == shelf.images[media_id]  # type: ignore[arg-type]
+
+
+async def test_ids_that_are_made_up_take_no_memory_without_bound(shelf: Shelf) -> None:
+    images, made_up = Images(), [new_id() for _ in range(UNKNOWN_MAX + 1)]
+    await asyncio.gather(*(images.get(shelf, one) for one in made_up), return_exceptions=True)  # type: ignore[arg-type]
+    assert len(images._unknown) <= UNKNOWN_MAX

@@ -157,7 +157,7 @@ async def get_connections(call: Call) -> Any:
     """How the participants' streams are, over all processes."""
     game_id = call.param("game_id")
     await call.services.owned(game_id, call.host_id)
-    people, here, slow = await call.services.games.connections(game_id)
+    people, here, slow = await call.services.reach.connections(game_id)
     slow = min(slow, here)  # somebody may have two streams
     return Connections(healthy=here - slow, slow=slow, gone=people - here)
 
