@@ -25,7 +25,6 @@ from quizcast.live.rows import HEAD, Backlog, Batch, Rows
 from quizcast.live.servers import queue_client
 from quizcast.metrics import (
     DEAD_DEPTH,
-    DEAD_LETTERS,
     FLUSH_BATCH,
     FLUSH_LAG,
     FLUSH_ROWS,
@@ -170,8 +169,6 @@ async def _store(rows: Rows, db: Database, shard: int, batch: Batch) -> int:
     lag_s = now - min((entry.at / 1000 for entry in batch.entries), default=now)
     if refused:
         await rows.put_aside(shard, [(entry.id, reason) for entry, reason in refused])
-        DEAD_LETTERS.inc(len(refused))
-        log.error("Postgres refused %d rows of shard %d; they wait in its dead-letter stream", len(refused), shard)
     if tracing.on():
         for entry, reason in [*((entry, "") for entry in stored), *refused]:
             _trace(entry, began_ns, len(batch.entries), reason)

@@ -113,7 +113,7 @@ FLUSH_SECONDS = Histogram("quizcast_flush_seconds", "One batch, from stream to c
 FLUSH_LAG = Histogram(
     "quizcast_flush_lag_seconds", "Age of a batch's oldest row at its commit", buckets=(*FAST, 10.0, 30.0, 60.0)
 )
-DEAD_LETTERS = Counter("quizcast_dead_letters", "Rows that Postgres refused")
+DEAD_LETTERS = Counter("quizcast_dead_letters", "Rows put aside: refused by Postgres, or unreadable")
 QUEUE_DEPTH = Gauge("quizcast_queue_depth", "Rows not yet in Postgres", ["shard"], multiprocess_mode="mostrecent")
 QUEUE_AGE = Gauge(
     "quizcast_queue_age_seconds", "Age of the oldest row not yet in Postgres", ["shard"], multiprocess_mode="mostrecent"

@@ -55,6 +55,7 @@ def placed(places: Places, files: Mapping[str, str], site: str) -> Iterator[Step
     # Not enabled: without a certificate nginx would not start any more.
     yield Step(what="write", path=etc / "nginx/sites-available/quizcast.conf", text=site)
     yield Step(what="write", path=places.etc / "quizcast.env", text=files["quizcast.env"])
+    yield Step(what="write", path=places.command, text=files["quizcast.sh"], mode=0o755)
     for name, text in {"keys": _first_keys(places), "metrics-token": "", **FIRST_URLS}.items():
         yield Step(what="write", path=places.etc / "credentials" / name, text=text and f"{text}\n", mode=0o600)
 

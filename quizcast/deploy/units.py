@@ -36,6 +36,7 @@ UNITS = (
 )
 # Put in place, and off until somebody enables the timer. It starts and stops units, for which it has to be root.
 AUTOSCALE = ("quizcast-autoscale.service", "quizcast-autoscale.timer")
+BESIDE = ("quizcast.env", "quizcast.sh", "sysusers.conf", "tmpfiles.conf")
 
 
 class Places(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +66,11 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
         return self.root / "var/cache/quizcast"
 
     @property
+    def command(self) -> Path:
+        """What the operator types."""
+        return self.root / "usr/local/bin/quizcast"
+
+    @property
     def units(self) -> Path:
         """Where systemd looks for units of the machine's own."""
         return self.root / "etc/systemd/system"
@@ -73,7 +79,7 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
 def files(
     places: Places, settings: Settings, *, web: int = WEB, workers: int = 1, groups: Iterable[str] = ()
 ) -> Mapping[str, str]:
-    """The units by their names, `quizcast.env`, `sysusers.conf` and `tmpfiles.conf`; `groups` are the user's others."""
+    """The units by their names, `quizcast.env`, `quizcast.sh`, `sysusers.conf`, `tmpfiles.conf`; `groups` are the user's others."""
     full_mb = IDLE_MB + settings.max_streams * PARTICIPANT_KB // 1000
     where = {name: getattr(places, name) for name in ("etc", "run", "state", "cache", "program")}
     wants = [("web", web), ("worker", workers)]
@@ -94,6 +100,4 @@ def files(
         "web_high_mb": full_mb + HIGH_MB,
         "web_max_mb": full_mb + MAX_MB,
     }
-    return {
-        name: filled(name, **values) for name in (*UNITS, *AUTOSCALE, "quizcast.env", "sysusers.conf", "tmpfiles.conf")
-    }
+    return {name: filled(name, **values) for name in (*UNITS, *AUTOSCALE, *BESIDE)}

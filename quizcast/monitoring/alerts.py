@@ -383,7 +383,7 @@ ALERTS: Sequence[Alert] = (
         name="DeadLetters",
         expression=_beyond("quizcast_dead_letters_waiting", "max by (shard)"),
         lasting="0m",
-        means="Postgres refused rows, which wait for a decision.",
+        means="Rows that Postgres refused, or that cannot be read, wait for a decision.",
         do="`quizcast deadletter list` says what and why. `retry` once the cause is mended, or `drop`.",
     ),
 )

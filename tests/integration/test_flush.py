@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -89,13 +90,15 @@ async def test_two_workers_on_one_shard_store_each_row_and_put_each_refused_one_
     assert (backlog.rows, backlog.dead) == (0, 1)
 
 
-async def test_a_row_that_two_workers_put_aside_is_in_the_dead_letters_once(live: Live, game: Game) -> None:
+async def test_a_row_that_two_workers_put_aside_is_in_the_dead_letters_and_counted_once(live: Live, game: Game) -> None:
+    before = _dead_letters()
     await append(live, SHARD, AnswerRow(game.id, 0, "p", "{"))
     [(entry_id, _)] = await live.client.xrange(live.keys.rows(SHARD))
     for _ in range(2):
         await Rows(live).put_aside(SHARD, [(entry_id.decode(), "reason")])
     backlog = await Rows(live).backlog(SHARD)
     assert (backlog.rows, backlog.dead) == (0, 1)
+    assert _dead_letters() - before == 1
 
 
 async def test_a_worker_that_was_frozen_lets_go_of_nothing_but_what_it_has_stored(
@@ -111,9 +114,10 @@ async def test_a_worker_that_was_frozen_lets_go_of_nothing_but_what_it_has_store
     assert (await rows.backlog(SHARD)).rows == 1
 
 
-async def test_what_cannot_be_read_or_stored_is_put_aside_with_a_reason_and_the_rest_is_stored(
+async def test_what_cannot_be_read_or_stored_is_put_aside_and_counted_and_the_rest_is_stored(
     live: Live, db: Database, game: Game
 ) -> None:
+    before = _dead_letters()
     await live.client.xadd(live.keys.rows(SHARD), {"row": b"\xc1", "at": ROWS_AT})
     await live.client.xadd(live.keys.rows(SHARD), {"other": "x"})
     await append(live, SHARD, AnswerRow(game.id, 0, "bad", "{"), AnswerRow(game.id, 0, "good", "true"))
@@ -123,6 +127,7 @@ async def test_what_cannot_be_read_or_stored_is_put_aside_with_a_reason_and_the_
     assert [one[b"reason"].decode() for one in dead[:2]] == [UNREADABLE] * 2
     assert dead[0][b"row"] == b"\xc1"  # as it was, for whoever decides
     assert len(dead) == 3
+    assert _dead_letters() - before == 3
     assert (await Rows(live).backlog(SHARD)).rows == 0
 
 
@@ -145,3 +150,7 @@ async def test_installations_that_share_a_redis_leave_each_others_jobs_alone(set
     assert (ours.count, theirs.count) == (0, 1)
     theirs.delete()
     connection.close()
+
+
+def _dead_letters() -> float:
+    return REGISTRY.get_sample_value("quizcast_dead_letters_total") or 0.0

@@ -99,20 +99,11 @@ class RedisCluster:
     """Six servers: three masters with a third of the slots each, and a replica of each."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.servers: list[RedisServer] = []
         ports = free_ports(4 * MASTERS)
-        self.servers = [
-            RedisServer(
-                folder / f"node{number}",
-                ports[2 * number],
-                {
-                    "cluster-enabled": "yes",
-                    "cluster-port": str(ports[2 * number + 1]),
-                    "cluster-node-timeout": str(NODE_TIMEOUT_MS),
-                    "cluster-require-full-coverage": "no",
-                },
-            )
-            for number in range(2 * MASTERS)
-        ]
+        for number in range(2 * MASTERS):
+            self.add(ports[2 * number], ports[2 * number + 1])
         masters, replicas = self.servers[:MASTERS], self.servers[MASTERS:]
         for number, master in enumerate(masters):
             first, last = SLOTS * number // MASTERS, SLOTS * (number + 1) // MASTERS - 1
@@ -125,6 +116,17 @@ class RedisCluster:
         for master, replica in zip(masters, replicas, strict=True):
             replica.client.execute_command("CLUSTER REPLICATE", self.id_of(master))
         self.settle()
+
+    def add(self, port: int, bus: int) -> RedisServer:
+        """Start one more server, which knows none of the others yet."""
+        options = {
+            "cluster-enabled": "yes",
+            "cluster-port": str(bus),
+            "cluster-node-timeout": str(NODE_TIMEOUT_MS),
+            "cluster-require-full-coverage": "no",
+        }
+        self.servers.append(RedisServer(self._folder / f"node{len(self.servers)}", port, options))
+        return self.servers[-1]
 
     @property
     def url(self) -> str:

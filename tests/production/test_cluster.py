@@ -1,9 +1,12 @@
 """Whole games on a Redis Cluster: three masters, three replicas, and what happens to them in mid-question."""
 
 import asyncio
+import os
+import subprocess
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -22,8 +25,19 @@ from tests.faults.stage import Play, metric
 from tests.fix_tree import Tree, environment, quizcast
 from tests.integration.live_game import answered, joined, new_game, until
 from tests.integration.test_live import opened
-from tests.production.redis_servers import NODE_TIMEOUT_MS, RedisCluster, RedisServer, eventually
+from tests.pages import blocks
+from tests.production.redis_servers import (
+    MASTERS,
+    NODE_TIMEOUT_MS,
+    SLOTS,
+    RedisCluster,
+    RedisServer,
+    eventually,
+    free_ports,
+    running_cluster,
+)
 
+PATIENCE_S = 120.0  # for 4,096 slots to move
 LOST_S = 20.0  # a failover takes the node timeout, an election and the first call after it
 
 
@@ -210,6 +224,59 @@ def test_the_number_of_shards_that_the_docs_advise_is_spread_as_they_say() -> No
     slots = [key_slot(keys.due(shard).encode()) for shard in range(keys.shards)]
     assert sorted(Counter(slot * 3 // 16_384 for slot in slots).values()) == [15, 16, 17]
     assert set(Counter(slot * 4 // 16_384 for slot in slots).values()) == {12}
+
+
+def test_a_master_is_added_in_mid_game_as_the_page_has_it(
+    services: Services, database_url: str, redis_prefix: str, tmp_path: Path
+) -> None:
+    add, fix = blocks("docs/operations.md", "Shards, and growing")
+    with running_cluster(tmp_path / "cluster") as cluster:
+        old = cluster.servers[:MASTERS]
+        new, its_replica = (cluster.add(*free_ports(2)) for _ in range(2))
+        env = environment(redis_url=cluster.url, queue_url=services.redis_url, database_url=database_url)
+        tree = Tree(tmp_path / "data", "--web", "2", env=env | {"QUIZCAST_KEY_PREFIX": redis_prefix})
+        try:
+            play = Play(tree.url)
+            play.until_mid_question(1)
+            began = time.monotonic()
+            shell(add, new=new, its_replica=its_replica, master=old[0])
+            print(f"a fourth master after {time.monotonic() - began:.1f} s")
+            report = play.report()
+        finally:
+            tree.end()
+        slots = [int(one.client.execute_command("CLUSTER INFO")["cluster_slots_ok"]) for one in (*old, new)]
+        assert slots == [SLOTS] * len(slots)
+        homes = Counter(cluster.master_of(slot).port for slot in range(0, SLOTS, 16))
+        assert set(homes) == {server.port for server in (*old, new)}
+        assert min(homes.values()) > SLOTS / 16 / len(homes) * 0.9
+        assert cluster.replica_of(new) is its_replica
+        assert report.ok, report.text()
+
+        slot = key_slot(b"x")
+        source = cluster.master_of(slot)
+        target = other(cluster, source)
+        target.client.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", cluster.id_of(source))
+        source.client.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", cluster.id_of(target))
+        assert is_open(source)
+        shell(fix, master=old[0])
+        assert not is_open(source)
+        assert not is_open(target)
+
+
+def is_open(server: RedisServer) -> bool:
+    """Whether a slot is on its way to or from a server, as that sees it."""
+    nodes = server.client.cluster("NODES")
+    return any(node["migrations"] for node in nodes.values())
+
+
+def shell(script: str, **servers: RedisServer) -> None:
+    """Run commands of a page, with servers in the places of its variables."""
+    places = {name: f"127.0.0.1:{server.port}" for name, server in servers.items()}
+    words = ["bash", "-euo", "pipefail", "-c", script]
+    done = subprocess.run(
+        words, env=os.environ | places, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_doctor_looks_at_each_master_and_its_replicas(

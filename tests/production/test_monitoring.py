@@ -1,5 +1,6 @@
 """Rules, runbook and dashboard: made from the metrics, as they stand in docs/, and right by promtool's judgement."""
 
+import itertools
 import json
 import re
 import shutil
@@ -14,7 +15,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from quizcast import metrics
 from quizcast.metrics import BELOW, WORRY, WORRY_SHARE
 from quizcast.monitoring import RUNBOOK_URL, files
-from quizcast.monitoring.alerts import ALERTS, UNALERTED
+from quizcast.monitoring.alerts import ALERTS, BAD_MIN, BUDGET, FAST, SLOW, UNALERTED
 from quizcast.monitoring.dashboard import ROWS
 from quizcast.monitoring.expressions import name_of
 from tests.fix_tree import quizcast
@@ -22,7 +23,8 @@ from tests.test_documented import rows
 
 DOCS = Path(__file__).parents[2] / "docs"
 FOLDER = DOCS / "monitoring"
-MINUTES = 40  # Prometheus takes what there is of a window for all of it
+MINUTES = 40  # Prometheus takes what there is of a window for all of it; the budget's windows have a test of their own
+SECONDS = {"5m": 300, "30m": 1800, "2h": 7200, "6h": 21_600}
 # Prometheus's own spelling: a start, and what is added each minute, so many times.
 Series: TypeAlias = Mapping[str, str]
 ANSWERS = 'route="/games/{game_id}/answers",method="POST"'
@@ -270,6 +272,60 @@ def test_a_single_late_answer_at_night_gets_nobody_up_and_trouble_that_has_ended
     promtool("test", "rules", written(tmp_path, tests))
 
 
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize(("alert", "pairs"), [("BudgetBurnsFast", FAST), ("BudgetBurnsSlowly", SLOW)])
+def test_a_budget_alert_looks_at_the_whole_of_each_of_its_windows_and_no_further(
+    alert: str, pairs: Sequence[tuple[float, str, int, str]], number: int, tmp_path: Path
+) -> None:
+    [expression] = [one.expression for one in ALERTS if one.name == alert]
+    parts = expression.split(" or ")  # of which each is raised by itself here
+    assert len(parts) == len(pairs) == 2
+    factor, _, long_s, short = pairs[number]
+    short_steps = 6
+    step_s = SECONDS[short] // short_steps
+    long, bad = long_s // step_s, 1.2 * factor * BUDGET
+    plenty, few = 1e6, 0.8 * BAD_MIN / bad / long  # answers a step
+    cases: dict[str, tuple[list[tuple[int, float]], float, bool]] = {
+        "trouble for all of the long window": ([(long, bad)], plenty, True),
+        "for most of it": ([(long, 0), (long * 9 // 10, bad)], plenty, True),
+        "for half of it": ([(long, 0), (long // 2, bad)], plenty, False),
+        "that has ended for a sixth of the short one": ([(long, 1.2 * bad), (1, 0)], plenty, True),
+        "that has ended for half of it": ([(long, 1.2 * bad), (short_steps // 2, 0)], plenty, False),
+        "for few": ([(long, bad)], few, False),
+    }
+    tests = [
+        {
+            "name": name,
+            "interval": f"{step_s}s",
+            "input_series": burning(phases, answers),
+            "promql_expr_test": [
+                {
+                    "expr": f"count({parts[number]}) > bool 0",
+                    "eval_time": f"{step_s * sum(steps for steps, _ in phases)}s",
+                    "exp_samples": [{"labels": "{}", "value": 1}] if raised else [],
+                }
+            ],
+        }
+        for name, (phases, answers, raised) in cases.items()
+    ]
+    assert "SUCCESS" in promtool("test", "rules", written(tmp_path, tests, every=f"{step_s}s"))
+
+
+def burning(phases: Sequence[tuple[int, float]], answers: float) -> list[dict[str, str]]:
+    """Answers, so many a step; of them such a share late, for so many steps, phase by phase."""
+    served = f'{ANSWERS},status="202"'
+    shares = [bad for steps, bad in phases for _ in range(steps)]
+    good = [0.0, *itertools.accumulate(answers * (1 - bad) for bad in shares)]
+    asked = [answers * step for step in range(len(shares) + 1)]
+    return [
+        {"series": series, "values": " ".join(f"{value:f}" for value in values)}
+        for series, values in (
+            (told("quizcast_http_seconds_count", served), asked),
+            (told("quizcast_http_seconds_bucket", f'{served},le="0.1"'), good),
+        )
+    ]
+
+
 def case(name: str, series: Series, alert: str, at: str, raised: bool) -> dict[str, Any]:
     """A test in promtool's words: these series, and whether the alert is raised at a time."""
     expression = f'count(ALERTS{{alertname="Quizcast{alert}",alertstate="firing"}})'
@@ -287,11 +343,11 @@ def case(name: str, series: Series, alert: str, at: str, raised: bool) -> dict[s
     }
 
 
-def written(folder: Path, tests: Sequence[Mapping[str, Any]]) -> Path:
+def written(folder: Path, tests: Sequence[Mapping[str, Any]], *, every: str = "1m") -> Path:
     """The tests as a file for promtool, beside the rules."""
     shutil.copy(FOLDER / "rules.yml", folder / "rules.yml")
     path = folder / "tests.yml"
-    path.write_text(json.dumps({"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": tests}))
+    path.write_text(json.dumps({"rule_files": ["rules.yml"], "evaluation_interval": every, "tests": tests}))
     return path
 
 

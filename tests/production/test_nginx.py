@@ -67,6 +67,28 @@ async def test_the_first_events_of_a_stream_come_at_once(fronted: Fronted) -> No
             assert time.monotonic() - began < AT_ONCE_S
 
 
+async def test_the_site_itself_holds_no_event_back(start_nginx: Callable[..., Nginx], tmp_path: Path) -> None:
+    done = asyncio.Event()
+
+    async def bare(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A stream of one short event, without the `X-Accel-Buffering: no` by which quizcast asks for the same."""
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+        await done.wait()
+        writer.close()
+
+    async with await asyncio.start_unix_server(bare, tmp_path / "web-0.sock"):
+        proxy = start_nginx(tmp_path)
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(f"GET {BASE}/games/g/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        try:
+            async with asyncio.timeout(AT_ONCE_S):
+                await reader.readuntil(b"data: 1\n\n")
+        finally:
+            done.set()
+            writer.close()
+
+
 async def test_twenty_tabs_of_one_browser_share_a_connection_with_tls_and_http2(
     fronted: Fronted, start_nginx: Callable[..., Nginx], tls_dir: Path
 ) -> None:

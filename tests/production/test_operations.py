@@ -1,7 +1,6 @@
 """The commands of docs/operations.md that back up, restore, drop and promote, run as they stand."""
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,17 +17,9 @@ from quizcast.ids import first_id, new_id
 from quizcast.settings import Settings
 from tests.fix_replica import Pair, execute, one
 from tests.fix_tree import environment, quizcast, wait_until
+from tests.pages import blocks
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
-SECTION = re.compile(r"^#{2,3} (.+)$", re.MULTILINE)
-BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MAY = int(datetime(2024, 5, 20, tzinfo=UTC).timestamp() * 1000)
-
-
-def blocks(title: str) -> list[str]:
-    """The commands of a section."""
-    _, *parts = SECTION.split(PAGE)
-    return BLOCK.findall(dict(zip(parts[::2], parts[1::2], strict=True))[title])
 
 
 class Site:
@@ -83,7 +74,7 @@ def in_database(url: str, name: str) -> str:
 
 def test_migrate_and_retention_as_the_page_has_them(site: Site) -> None:
     url = site.services.database_url
-    (migrate,) = blocks("Upgrade the schema")
+    (migrate,) = blocks("docs/operations.md", "Upgrade the schema")
     assert "up to date" in site.shell(migrate)
     game = first_id(MAY)
     bounds = [first_id(int(datetime(2024, month, 1, tzinfo=UTC).timestamp() * 1000)) for month in (5, 6)]
@@ -94,7 +85,7 @@ def test_migrate_and_retention_as_the_page_has_them(site: Site) -> None:
         "CREATE TABLE answers_2024_05 PARTITION OF answers FOR VALUES FROM ('{}') TO ('{}')".format(*bounds),
         f"INSERT INTO answers SELECT '{game}', n, 'p', to_json(n), 1 FROM generate_series(1, 100) n",
     )
-    drop, bring_back = blocks("Drop old answers")
+    drop, bring_back = blocks("docs/operations.md", "Drop old answers")
     assert "answers_2024_05 is dropped: 100 answers" in site.shell(drop)
     assert one(url, "SELECT count(*) FROM answers") == 0
     site.shell(bring_back)
@@ -103,7 +94,7 @@ def test_migrate_and_retention_as_the_page_has_them(site: Site) -> None:
 
 
 def test_a_dump_is_restored_into_another_database(site: Site) -> None:
-    dump, restore = blocks("A small database: a dump")
+    dump, restore = blocks("docs/operations.md", "A small database: a dump")
     site.shell(dump)
     host(site.services.database_url, "later")
     restored = in_database(site.services.database_url, "restored")
@@ -116,7 +107,7 @@ def test_a_dump_is_restored_into_another_database(site: Site) -> None:
 
 def test_a_base_backup_and_the_log_bring_back_the_moment_before_a_mistake(site: Site) -> None:
     url = site.services.database_url
-    archive, backup, restore = blocks("A large database: a base backup and the log")
+    archive, backup, restore = blocks("docs/operations.md", "A large database: a base backup and the log")
     site.shell(archive)
     site.services.restart("postgres")
     site.shell(backup)
@@ -139,7 +130,7 @@ def test_a_base_backup_and_the_log_bring_back_the_moment_before_a_mistake(site: 
 
 
 def test_redis_is_restored_from_a_copy_of_its_file_that_was_made_while_it_wrote(site: Site) -> None:
-    (copy,) = blocks("Redis: a copy of its file")
+    (copy,) = blocks("docs/operations.md", "Redis: a copy of its file")
     data = site.services._data.path / "redis"
     with redis.from_url(site.services.redis_url) as client:
         client.set("kept", "yes")
@@ -157,7 +148,7 @@ def test_redis_is_restored_from_a_copy_of_its_file_that_was_made_while_it_wrote(
 
 def test_the_commands_that_make_commits_wait_for_the_replica_and_promote_it(own_pair: Pair, tmp_path: Path) -> None:
     site = Site(own_pair.services, tmp_path / "operator")
-    promote, wait = blocks("When the primary dies")
+    promote, wait = blocks("docs/operations.md", "When the primary dies")
     site.shell(wait)
     state = "SELECT sync_state FROM pg_stat_replication"
     wait_until(lambda: one(own_pair.services.database_url, state) == "quorum")

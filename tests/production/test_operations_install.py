@@ -20,11 +20,11 @@ from quizcast.embedded import Services, find_postgres
 from tests.faults.stage import Play
 from tests.faults.test_rolling_restart import asking
 from tests.fix_tree import wait_until
+from tests.pages import blocks
 from tests.production.manager import Manager
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
-MINE = ("install", "proxy", "upgrade", "roll back", "drain", "uninstall")  # in the order in which they are run
 PATIENCE_S = 120.0
 REQUEST_GAP_MAX_S = 3.0  # as in a rolling restart by hand
 
@@ -34,12 +34,6 @@ STAND_INS = {
     "nginx": 'exec {nginx} -c "{root}/etc/nginx/nginx.conf" "$@"',
     "make": 'exec {make} --no-print-directory "$@"',
 }
-
-
-def blocks(section: str) -> list[str]:
-    """The commands of a section, between its marks."""
-    part = PAGE.split(f"<!-- {section} -->")[1].split(f"<!-- end {section} -->")[0]
-    return re.findall(r"^```sh\n(.*?)^```$", part, re.DOTALL | re.MULTILINE)
 
 
 class Operator:
@@ -67,7 +61,9 @@ class Operator:
         user = urlsplit(services.database_url).username or ""
         self._env = {name: value for name, value in os.environ.items() if not name.startswith(("QUIZCAST_", "PG"))}
         self._env |= {"PGHOST": place["host"][0], "PGUSER": user, "PGDATABASE": "postgres", "LC_ALL": "C"}
-        self._env["PATH"] = f"{folder}/manager/bin:{tools}:{find_postgres('')}:{os.environ['PATH']}"
+        self._env["PATH"] = (
+            f"{folder}/manager/bin:{tools}:{self.places.command.parent}:{find_postgres('')}:{os.environ['PATH']}"
+        )
 
     def types(self, block: str) -> str:
         """Run a block; what it prints. Fails when a command does."""
@@ -135,33 +131,30 @@ def operator(services: Services, tmp_path: Path) -> Iterator[Operator]:
     made.end()
 
 
-def test_every_section_of_this_pages_commands_is_run() -> None:
-    marked = re.findall(r"<!-- (?!end )([\w ]+) -->", PAGE)
-    assert set(MINE) <= set(marked)
-    assert all(f"<!-- end {name} -->" in PAGE for name in marked)
-
-
 def test_an_installation_is_made_upgraded_rolled_back_drained_and_taken_away(operator: Operator) -> None:
-    first, database, *start = blocks("install")
+    first, database, start, proxy = blocks("docs/operations.md", "Install")
     operator.types(first)
     operator.types(database.replace("quizcast\n", "quizcastops\n").replace("owner quizcast ", "owner quizcastops "))
     operator.prepare()
     url = operator.front()
-    for block in start:
-        said = operator.types(block)
-    assert '"status":"ready"' in said
+    assert '"status":"ready"' in operator.types(start)
     assert operator.manager is not None
     processes = operator.manager.services
-    for block in blocks("proxy"):
-        operator.types(block)
+    operator.types(proxy)
     wait_until(lambda: _listens(operator.port))
+    (look,) = blocks("docs/operations.md", "When something is wrong")
+    assert "no dead letters wait" in operator.types(look)
 
     with asking(url) as seen:
         play = Play(url, questions=5)
         play.until_mid_question(0)
-        for section in ("upgrade", "roll back", "drain"):
+        for commands in (
+            blocks("docs/operations.md", "Upgrade without downtime"),
+            blocks("docs/operations.md", "Roll back"),
+            blocks("docs/operations.md", "Drain"),
+        ):
             before = {name: service.process.pid for name, service in processes.items() if "@" in name}
-            for block in blocks(section):
+            for block in commands:
                 operator.types(block)
             after = {name: service.process.pid for name, service in processes.items() if "@" in name}
             assert before.keys() == after.keys()
@@ -172,8 +165,8 @@ def test_an_installation_is_made_upgraded_rolled_back_drained_and_taken_away(ope
     assert not seen.failed
     assert seen.gap_s < REQUEST_GAP_MAX_S
 
-    for block in blocks("uninstall"):
-        operator.types(block)
+    (uninstall,) = blocks("docs/operations.md", "Uninstall")
+    operator.types(uninstall)
     assert not operator.places.units.exists() or not list(operator.places.units.iterdir())
     assert (operator.places.etc / "quizcast.env").exists()  # which was changed
 

@@ -13,17 +13,12 @@ from quizcast.autoscale import DOWN, QUEUE_IDLE_S
 from quizcast.cli.care import autoscale
 from quizcast.embedded import Services
 from tests.fix_web import installed, part_environment
+from tests.pages import blocks
 from tests.production.test_hosts import KEEPALIVE
 from tests.production.units import SYSTEMD, systemctl
 
 TEXT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8").partition("\n## Scale\n")[2]
 SCALE = TEXT.partition("\n## ")[0]
-
-
-def blocks(language: str) -> list[str]:
-    found: list[str] = re.findall(rf"```{language}\n(.*?)```", SCALE, re.DOTALL)
-    assert found
-    return found
 
 
 def test_the_commands_do_what_is_said(
@@ -36,7 +31,7 @@ def test_the_commands_do_what_is_said(
     with systemctl(settings.data_dir, part_environment(settings), monkeypatch) as units:
         (units.path / "quizcast").symlink_to(Path(sys.executable).with_name("quizcast"))
         said = ""
-        for script in blocks("sh"):
+        for script in blocks("docs/operations.md", "Up: more processes on a machine"):
             command = ["bash", "-euo", "pipefail", "-c", script]
             said += subprocess.run(
                 command, check=True, capture_output=True, text=True, timeout=60, env=os.environ
@@ -60,7 +55,7 @@ def test_the_thresholds_are_those_of_the_command() -> None:
 
 
 def test_the_probes_are_those_that_the_loss_of_a_host_is_tested_with() -> None:
-    [settings] = blocks("ini")
+    [settings] = blocks("docs/operations.md", "Out: more machines", "ini")
     assert dict(re.findall(r"^net\.ipv4\.(\w+) = (\d+)$", settings, re.MULTILINE)) == {
         name: str(value) for name, value in KEEPALIVE.items()
     }

@@ -1,11 +1,16 @@
 """Every named query finds what it wants by an index; docs/database.md has the plans on ten million answers."""
 
+import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from bench.plans import NOT_PLANNED, Findings, measure
 from quizcast.store.shipped import queries
+from tests.pages import blocks
 
 ANSWERS = 100_000
 # These grow with play; whoever reads one from end to end gets slower from month to month.
@@ -29,6 +34,15 @@ def test_no_query_reads_a_table_that_grows_from_end_to_end(findings: Findings) -
     assert "Index Only Scan using participants_counted" in findings.plans["games_by_id"].text
     of_game = findings.plans["answers_of_game"]
     assert len(of_game.indexes) == 1, "all answers of a game lie in one part, and the others are not looked at"
+
+
+def test_the_pages_command_loads_as_many_as_it_is_told_and_shows_every_plan() -> None:
+    [command] = blocks("docs/database.md", "The plans")
+    assert "--answers 10000000 " in command
+    words = shlex.split(command.replace("10000000", "2000"))
+    done = subprocess.run([sys.executable, *words[1:]], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert set(re.findall(r"^── (\w+)$", done.stdout, re.MULTILINE)) == set(queries()) - NOT_PLANNED
 
 
 def test_the_page_tells_of_every_query() -> None:
