@@ -25,9 +25,9 @@ define need
 	fi
 endef
 
-# Two files at once where no clock decides, then one at a time; both, whatever the first comes to.
-EVERY_TEST = $(RUN) pytest -m "not timed" --numprocesses 2 --dist loadfile; together=$$?; \
-	$(RUN) pytest -m timed && exit $$together
+# Two files at once, then what needs the machine to itself; both, whatever the first comes to.
+EVERY_TEST = $(RUN) pytest -m "not alone" --numprocesses 2 --dist loadfile; together=$$?; \
+	$(RUN) pytest -m alone && exit $$together
 
 .PHONY: help setup demo test screens lint check format monitoring lock bench bench-quick bench-peers soak capacity load-k6 load-artillery vendor machine clean
 .DEFAULT_GOAL := help
