@@ -25,6 +25,10 @@ define need
 	fi
 endef
 
+# Two files at once, then what needs the machine to itself; both, whatever the first comes to.
+EVERY_TEST = $(RUN) pytest -m "not alone" --numprocesses 2 --dist loadfile; together=$$?; \
+	$(RUN) pytest -m alone && exit $$together
+
 .PHONY: help setup demo test screens lint check format monitoring lock bench bench-quick bench-peers soak capacity load-k6 load-artillery vendor machine clean
 .DEFAULT_GOAL := help
 
@@ -39,7 +43,7 @@ demo: setup ## Play a whole game with simulated participants (ARGS="--users 1000
 
 test: setup ## Run all tests (ARGS="tests/unit -k scoring")
 	$(call need,nginx-light gcc libc6-dev chromium iproute2 pgbouncer redis-tools prometheus systemd libnginx-mod-http-brotli-static openssl,the tests need)
-	$(RUN) pytest $(ARGS)
+	$(if $(ARGS),$(RUN) pytest $(ARGS),$(EVERY_TEST))
 
 screens: setup ## Take pictures of every page in every phase, into build/screens
 	$(call need,chromium,the pictures need)

@@ -20,6 +20,7 @@ PASSWORD = "correct horse"
 TIMEOUT_S = 10.0
 
 _numbers = itertools.count(1)
+_hosts: dict[str, "Host"] = {}  # a server's address → somebody who is a host there
 
 QUIZ: dict[str, Any] = {
     "title": "Two questions",
@@ -154,6 +155,13 @@ class Api:
         email = f"host{next(_numbers)}.{time.time_ns()}@example.org"
         made = await self.call("POST", "/auth/register", json={"email": email, "password": PASSWORD, "name": name})
         return Host(self, email, good(made, 201))
+
+    async def host(self) -> "Host":
+        """Somebody who is a host there, no matter who: the hash of a new one's password takes a tenth of a second."""
+        known = _hosts.get(self.url)
+        if known is None or (await self.call("GET", "/me", known.token)).status_code != 200:
+            known = _hosts[self.url] = await self.register()
+        return Host(self, known.email, known.session)
 
     async def join(self, pin: str, nickname: str, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
         """Try to join."""

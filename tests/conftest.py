@@ -1,4 +1,4 @@
-"""Where pytest finds the fixtures: one plugin an idea; and which tests get another chance on a busy machine."""
+"""Where pytest finds the fixtures: one plugin an idea; and which tests go by the clock."""
 
 from pathlib import Path
 
@@ -22,10 +22,27 @@ pytest_plugins = [
 # tried again, and told in the summary. A promise that is broken fails three times.
 TIMED = {"browser", "faults", "production"}
 TRIES_MORE = 2
+# And these measure it, or need all of the machine: `make test` runs them one at a time, after the others.
+ALONE = {
+    "faults",
+    "test_autoscale.py",
+    "test_cluster.py",
+    "test_hosts.py",
+    "test_migrating_beside_others.py",
+    "test_nginx.py",
+    "test_operations_install.py",
+    "test_promotion.py",
+    "test_replicas.py",
+    "test_sentinel.py",
+}
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Called by pytest with all that is to be run."""
     for item in items:
-        if TIMED & set(Path(item.nodeid.partition("::")[0]).parts):
+        place = Path(item.nodeid.partition("::")[0])
+        if TIMED & set(place.parts):
             item.add_marker(pytest.mark.flaky(reruns=TRIES_MORE))
+            if ALONE & set(place.parts):
+                item.add_marker(pytest.mark.alone)

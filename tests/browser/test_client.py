@@ -32,7 +32,7 @@ async def same_as_fresh(phone: Phone) -> None:
 
 
 async def test_a_page_of_another_site_plays_a_whole_game(phone: Phone, hall_api: Api) -> None:
-    game = await (await hall_api.register()).game()
+    game = await (await hall_api.host()).game()
     await phone.join(game, "Ada")
     await phone.play()
     assert await phone.get("game.view.me.nickname") == "Ada"
@@ -56,7 +56,7 @@ async def test_a_page_of_another_site_plays_a_whole_game(phone: Phone, hall_api:
 async def test_the_page_in_the_guide_plays_a_game_and_keeps_the_participant_over_a_reload(
     phone: Phone, hall_api: Api
 ) -> None:
-    game = await (await hall_api.register()).game()
+    game = await (await hall_api.host()).game()
     page = phone.page
     await page.goto(f"{phone.site}/player.html?server={phone.server}&pin={game.pin}&name=Ada")
     await page.get_by_text("Get ready").wait_for()
@@ -77,7 +77,7 @@ async def test_the_snapshot_with_all_events_folded_onto_it_is_the_state_read_fre
     phone: Phone, hall_api: Api, seed: int
 ) -> None:
     chance = random.Random(seed)
-    game = await (await hall_api.register()).game()
+    game = await (await hall_api.host()).game()
     await phone.join(game, "Ada")
     await phone.play()
     await same_as_fresh(phone)
@@ -104,7 +104,7 @@ async def test_the_snapshot_with_all_events_folded_onto_it_is_the_state_read_fre
 
 
 async def test_the_first_answer_stands_while_it_is_under_way(phone: Phone, hall_api: Api) -> None:
-    game = await (await hall_api.register()).game()
+    game = await (await hall_api.host()).game()
     await phone.join(game, "Ada")
     await phone.play()
     await game.open()
@@ -118,7 +118,7 @@ async def test_the_first_answer_stands_while_it_is_under_way(phone: Phone, hall_
 
 async def test_an_answer_that_does_not_fit_is_refused_and_can_be_given_anew(phone: Phone, hall_api: Api) -> None:
     phone.faulty = True
-    game = await (await hall_api.register()).game()
+    game = await (await hall_api.host()).game()
     await phone.join(game, "Ada")
     await phone.play()
     await game.open()
@@ -132,7 +132,7 @@ async def test_an_answer_that_does_not_fit_is_refused_and_can_be_given_anew(phon
 
 async def test_an_answer_given_too_early_is_taken_when_the_question_opens(phone: Phone, hall_api: Api) -> None:
     phone.faulty = True
-    game = await (await hall_api.register()).game(lead_ms=1500)
+    game = await (await hall_api.host()).game(lead_ms=1500)
     await phone.join(game, "Ada")
     await phone.play()
     await phone.get("outbox.answer(0, 1)")  # not even pushed yet: refused as such, and sent again
@@ -152,7 +152,7 @@ async def test_no_clock_of_the_phone_matters(phone: Phone, hall_api: Api) -> Non
     """
     await phone.page.add_init_script(wrong)
     await phone.open()
-    game = await (await hall_api.register()).game()
+    game = await (await hall_api.host()).game()
     await phone.join(game, "Ada")
     await phone.play()
     assert abs(await phone.get("game.now() - truly()")) < 250
@@ -165,7 +165,7 @@ async def test_no_clock_of_the_phone_matters(phone: Phone, hall_api: Api) -> Non
 
 
 async def test_the_clock_never_goes_back(phone: Phone, hall_api: Api) -> None:
-    game = await (await hall_api.register()).game()
+    game = await (await hall_api.host()).game()
     await phone.join(game, "Ada")
     await phone.play()
     watched = """new Promise((resolve) => {
@@ -177,7 +177,7 @@ async def test_the_clock_never_goes_back(phone: Phone, hall_api: Api) -> None:
 
 
 async def test_two_tabs_of_one_participant_are_one_participant(open_phone: Any, hall_api: Api) -> None:
-    game = await (await hall_api.register()).game()
+    game = await (await hall_api.host()).game()
     one, other = await open_phone(), await open_phone()
     one.faulty = other.faulty = True
     await one.join(game, "Ada")
@@ -199,7 +199,7 @@ async def test_two_tabs_of_one_participant_are_one_participant(open_phone: Any, 
 
 async def test_two_phones_that_answer_differently_are_told_which_answer_counts(phone: Phone, hall_api: Api) -> None:
     phone.faulty = True
-    game = await (await hall_api.register()).game()
+    game = await (await hall_api.host()).game()
     await phone.join(game, "Ada")
     await phone.play()
     await game.open()
@@ -217,7 +217,7 @@ async def test_two_phones_that_answer_differently_are_told_which_answer_counts(p
 
 
 async def test_a_kicked_participant_is_told_and_asks_no_more(phone: Phone, hall_api: Api) -> None:
-    game = await (await hall_api.register()).game()
+    game = await (await hall_api.host()).game()
     await phone.join(game, "Ada")
     await phone.play()
     await game.call("DELETE", f"/participants/{phone.options['participantId']}")
@@ -231,7 +231,7 @@ async def test_a_kicked_participant_is_told_and_asks_no_more(phone: Phone, hall_
 
 async def test_a_token_that_is_not_taken_ends_it_unless_it_can_be_renewed(phone: Phone, hall_api: Api) -> None:
     phone.faulty = True
-    game = await (await hall_api.register()).game()
+    game = await (await hall_api.host()).game()
     await phone.join(game, "Ada")
     token, phone.options["token"] = phone.options["token"], "nonsense"
     await phone.page.evaluate("(options) => play(options)", phone.options)
@@ -254,7 +254,7 @@ async def test_a_game_that_nobody_knows_ends_it(phone: Phone, hall_api: Api) -> 
 
 
 async def test_who_opens_a_game_that_is_over_sees_its_end(phone: Phone, hall_api: Api) -> None:
-    game = await (await hall_api.register()).game()
+    game = await (await hall_api.host()).game()
     await phone.join(game, "Ada")
     await game.open()
     await game.close()
@@ -266,7 +266,7 @@ async def test_who_opens_a_game_that_is_over_sees_its_end(phone: Phone, hall_api
 
 
 async def test_stopped_and_started_it_goes_on_with_one_stream(phone: Phone, hall_api: Api) -> None:
-    game = await (await hall_api.register()).game()
+    game = await (await hall_api.host()).game()
     await phone.join(game, "Ada")
     await phone.play()
     await game.open()
@@ -284,7 +284,7 @@ async def test_a_browser_that_forbids_storage_plays_all_the_same(phone: Phone, h
     )
     await phone.page.add_init_script(forbid)
     await phone.open()
-    game = await (await hall_api.register()).game()
+    game = await (await hall_api.host()).game()
     await phone.join(game, "Ada")
     await phone.play()
     await game.open()
@@ -295,7 +295,7 @@ async def test_a_browser_that_forbids_storage_plays_all_the_same(phone: Phone, h
 
 async def test_a_host_leads_a_game_by_commands_that_act_once(phone: Phone, hall_api: Api) -> None:
     phone.faulty = True
-    game = await (await hall_api.register()).game()
+    game = await (await hall_api.host()).game()
     who = {"server": phone.server, "gameId": game.id, "token": game.host.token}
     lead = """async ({ server, gameId, token }) => {
       const key = newKey();

@@ -28,7 +28,7 @@ def faulty(phone: Phone) -> Phone:
 
 async def begin(phone: Phone, api: Api, **options: Any) -> Game:
     """A game in which the page takes part, with its first question open."""
-    game = await (await api.register()).game(**options)
+    game = await (await api.host()).game(**options)
     await phone.join(game, "Ada")
     await phone.play()
     await game.open()
@@ -89,7 +89,7 @@ async def test_a_reply_that_was_lost_is_asked_for_again_and_the_answer_counts_on
 
 
 async def test_a_lost_reply_to_a_join_is_no_taken_nickname(faulty: Phone, hall_api: Api) -> None:
-    game = await (await hall_api.register()).game()
+    game = await (await hall_api.host()).game()
     keys: list[str | None] = []
 
     async def lose_the_first(route: Route) -> None:
@@ -211,7 +211,7 @@ async def test_a_hole_in_the_stream_is_seen_by_the_heartbeat_and_filled(
 async def test_a_stream_that_stays_silent_is_replaced_by_polling_until_it_flows(
     faulty: Phone, hall_api: Api, line: Proxy
 ) -> None:
-    game = await (await hall_api.register()).game()
+    game = await (await hall_api.host()).game()
     await faulty.join(game, "Ada")
     line.holding = True
     await faulty.page.evaluate("(options) => play(options)", faulty.options)
@@ -231,7 +231,7 @@ async def test_a_stream_that_stays_silent_is_replaced_by_polling_until_it_flows(
 
 
 async def test_streams_that_cannot_be_opened_are_replaced_by_polling(faulty: Phone, hall_api: Api) -> None:
-    game = await (await hall_api.register()).game()
+    game = await (await hall_api.host()).game()
     await faulty.join(game, "Ada")
     await faulty.page.route("**/events", lambda route: route.fulfill(status=502, headers=CORS, body="bad gateway"))
     await faulty.page.evaluate("(options) => play(options)", faulty.options)
@@ -243,7 +243,7 @@ async def test_streams_that_cannot_be_opened_are_replaced_by_polling(faulty: Pho
 
 
 async def test_retry_after_is_honoured_and_the_server_is_at_fault(faulty: Phone, hall_api: Api) -> None:
-    game = await (await hall_api.register()).game()
+    game = await (await hall_api.host()).game()
     await faulty.join(game, "Ada")
     asked: list[float] = []
 

@@ -34,7 +34,7 @@ async def test_every_module_loads_and_finds_what_it_imports(visit: Visit) -> Non
 
 @pytest.mark.parametrize("locale", ["en-US", "de-DE", "es-ES", "fr-FR"])
 async def test_the_play_page_weighs_less_than_150_kib(hall_api: Api, visit: Visit, locale: str) -> None:
-    game = await (await hall_api.register()).game(QUIZ)
+    game = await (await hall_api.host()).game(QUIZ)
     tab = await visit(**PHONE, locale=locale)
     loaded: dict[str, int] = {}
     addresses: list[str] = []

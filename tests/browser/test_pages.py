@@ -96,7 +96,7 @@ async def test_a_whole_game_on_three_pages_with_thirty_more(hall: Tree, hall_api
 
 @pytest.mark.parametrize("how", ["dragging", "buttons"])
 async def test_items_are_put_in_order(hall_api: Api, visit: Visit, how: str) -> None:
-    game = await (await hall_api.register()).game({"title": "Order", "questions": [EVERY_KIND[5]]})
+    game = await (await hall_api.host()).game({"title": "Order", "questions": [EVERY_KIND[5]]})
     phone = await visit(**PHONE)
     await phone.join(game, "Ada")
     await game.open()

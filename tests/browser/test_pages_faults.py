@@ -43,7 +43,7 @@ async def answers(game: Game, nickname: str) -> list[Any]:
 async def test_a_phone_without_a_line_for_five_seconds_keeps_its_question_and_its_answer_counts_once(
     hall_api: Api, visit: Visit, line: Proxy
 ) -> None:
-    game = await (await hall_api.register()).game(QUIZ)
+    game = await (await hall_api.host()).game(QUIZ)
     phone = await visit(by=line, **PHONE)
     phone.faulty = True
     await phone.join(game, "Ada")
@@ -70,7 +70,7 @@ async def test_a_phone_without_a_line_for_five_seconds_keeps_its_question_and_it
 async def test_a_server_that_takes_connections_and_fails_is_not_blamed_on_the_line(
     hall_api: Api, visit: Visit, line: Proxy
 ) -> None:
-    game = await (await hall_api.register()).game(QUIZ)
+    game = await (await hall_api.host()).game(QUIZ)
     phone = await visit(by=line, **PHONE)
     phone.faulty = True
     await phone.join(game, "Ada")
@@ -82,7 +82,7 @@ async def test_a_server_that_takes_connections_and_fails_is_not_blamed_on_the_li
 
 
 async def test_a_phone_loaded_anew_is_where_it_was_in_every_phase(hall_api: Api, visit: Visit) -> None:
-    game = await (await hall_api.register()).game({"title": "Two", "questions": QUIZ["questions"][:2]})
+    game = await (await hall_api.host()).game({"title": "Two", "questions": QUIZ["questions"][:2]})
     phone = await visit(**PHONE)
     await phone.join(game, "Ada")
 
@@ -185,7 +185,7 @@ async def test_pages_come_back_by_themselves_when_serve_was_stopped_and_started(
     env = environment(heartbeat_s="1", drain_s="1")
     tree = start_tree("--web", "1", env=env)
     async with Api(tree.url) as api:
-        game = await (await api.register()).game(QUIZ)
+        game = await (await api.host()).game(QUIZ)
         with Proxy(("127.0.0.1", tree.port)) as line:  # so that the address stays
             phone = await visit(by=line, **PHONE)
             phone.faulty = True

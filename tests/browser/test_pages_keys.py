@@ -82,7 +82,7 @@ async def answer(keys: Keys, kind: str, value: Any) -> None:
 
 
 async def test_somebody_joins_and_answers_every_kind_without_a_mouse(hall_api: Api, visit: Visit) -> None:
-    game = await (await hall_api.register()).game(QUIZ)
+    game = await (await hall_api.host()).game(QUIZ)
     phone = await visit(**DESK)
     keys = Keys(phone)
     await phone.open("/")

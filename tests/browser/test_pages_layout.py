@@ -143,7 +143,7 @@ async def test_a_quiz_of_200_questions_can_be_led_written_and_reported(hall_api:
 
 
 async def test_letters_twice_as_large_lose_nothing_on_a_phone(hall_api: Api, visit: Visit) -> None:
-    game = await (await hall_api.register()).game(QUIZ)
+    game = await (await hall_api.host()).game(QUIZ)
     phone = await visit(**PHONE)
     large = "document.documentElement.style.fontSize = '200%'"
     await phone.open("/")

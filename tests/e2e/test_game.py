@@ -157,7 +157,7 @@ async def test_a_game_of_every_kind_of_question_is_played_as_the_contract_says(a
 
 
 async def test_counts_and_correct_are_told_when_a_question_closes_and_not_before(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     ada, bob = await game.join("Ada"), await game.join("Bob")
     async with ada.stream() as stream:
         await play(game, (ada, 1), (bob, 0))
@@ -170,7 +170,7 @@ async def test_counts_and_correct_are_told_when_a_question_closes_and_not_before
 
 
 async def test_an_answer_at_once_brings_all_points_and_a_streak_a_tenth_more(api: Api) -> None:
-    game = await (await api.register()).game(speed_scoring=False)
+    game = await (await api.host()).game(speed_scoring=False)
     ada = await game.join("Ada")
     async with ada.stream() as stream:
         await play(game, (ada, 1))
@@ -182,7 +182,7 @@ async def test_an_answer_at_once_brings_all_points_and_a_streak_a_tenth_more(api
 
 
 async def test_speed_brings_between_half_and_all_of_the_points(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     ada, bob = await game.join("Ada"), await game.join("Bob")
     async with ada.stream() as to_ada, bob.stream() as to_bob:
         asked_for = 1000
@@ -198,7 +198,7 @@ async def test_speed_brings_between_half_and_all_of_the_points(api: Api) -> None
 
 
 async def test_who_did_not_answer_is_told_so(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     ada = await game.join("Ada")
     async with ada.stream() as stream:
         await play(game)
@@ -207,7 +207,7 @@ async def test_who_did_not_answer_is_told_so(api: Api) -> None:
 
 
 async def test_a_result_reaches_nobody_else(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     ada, bob = await game.join("Ada"), await game.join("Bob")
     async with ada.stream() as to_ada, bob.stream() as to_bob:
         await play(game, (ada, 1))
@@ -221,7 +221,7 @@ async def test_a_result_reaches_nobody_else(api: Api) -> None:
 
 
 async def test_a_question_closes_by_itself_at_the_end_of_its_grace(api: Api) -> None:
-    game = await (await api.register()).game(grace_ms=100)
+    game = await (await api.host()).game(grace_ms=100)
     ada = await game.join("Ada")
     async with ada.stream() as stream:
         await game.open(time_limit_ms=1000)
@@ -235,7 +235,7 @@ async def test_a_question_closes_by_itself_at_the_end_of_its_grace(api: Api) -> 
 
 
 async def test_an_answer_within_the_grace_counts_as_the_slowest(api: Api) -> None:
-    game = await (await api.register()).game(grace_ms=3000)
+    game = await (await api.host()).game(grace_ms=3000)
     ada = await game.join("Ada")
     async with ada.stream() as stream:
         await game.open(time_limit_ms=1000)
@@ -247,7 +247,7 @@ async def test_an_answer_within_the_grace_counts_as_the_slowest(api: Api) -> Non
 
 
 async def test_an_answer_before_the_question_opens_is_refused(api: Api) -> None:
-    game = await (await api.register()).game(lead_ms=600)
+    game = await (await api.host()).game(lead_ms=600)
     ada = await game.join("Ada")
     async with ada.stream() as stream:
         assert refused(await ada.answer(0, 1)) == (409, "question_not_open")
@@ -261,7 +261,7 @@ async def test_an_answer_before_the_question_opens_is_refused(api: Api) -> None:
 
 
 async def test_a_question_closes_when_all_who_are_there_have_answered(api: Api) -> None:
-    game = await (await api.register()).game(close_when_all_answered=True)
+    game = await (await api.host()).game(close_when_all_answered=True)
     ada, bob = await game.join("Ada"), await game.join("Bob")
     async with ada.stream() as to_ada, bob.stream() as to_bob, game.stream() as to_host:
         await game.open()
@@ -277,7 +277,7 @@ async def test_a_question_closes_when_all_who_are_there_have_answered(api: Api) 
 
 
 async def test_the_same_answer_twice_is_acknowledged_twice_and_taken_once(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     ada = await game.join("Ada")
     await game.open()
     first = await ada.answered(0, 1)
@@ -293,7 +293,7 @@ async def test_the_same_answer_twice_is_acknowledged_twice_and_taken_once(api: A
 
 
 async def test_many_clicks_at_once_are_one_answer(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     ada = await game.join("Ada")
     await game.open()
     replies = [good(reply, 202) for reply in await asyncio.gather(*(ada.answer(0, 1) for _ in range(10)))]
@@ -302,7 +302,7 @@ async def test_many_clicks_at_once_are_one_answer(api: Api) -> None:
 
 
 async def test_an_answer_to_another_question_is_refused(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     ada = await game.join("Ada")
     await play(game)
     await game.open()
@@ -312,7 +312,7 @@ async def test_an_answer_to_another_question_is_refused(api: Api) -> None:
 
 
 async def test_answers_travel_as_messagepack_both_ways(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     ada = await game.join("Ada")
     await game.open()
     path = f"/games/{game.id}/answers"
@@ -336,7 +336,7 @@ async def test_answers_travel_as_messagepack_both_ways(api: Api) -> None:
 
 @pytest.mark.parametrize("by_query", [False, True])
 async def test_a_stream_resumes_with_exactly_what_it_missed(api: Api, by_query: bool) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     ada = await game.join("Ada")
     async with ada.stream() as stream:
         await game.open()
@@ -357,7 +357,7 @@ async def test_a_stream_resumes_with_exactly_what_it_missed(api: Api, by_query: 
 
 
 async def test_a_stream_that_missed_nothing_gets_nothing(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     async with game.stream() as stream:
         await game.open()
         await stream.get("question")
@@ -371,7 +371,7 @@ async def test_a_stream_that_missed_nothing_gets_nothing(api: Api) -> None:
 
 @pytest.mark.parametrize("unknown", ["1-1", "99999999999999-3"])
 async def test_a_position_that_is_gone_gives_a_reset_and_a_snapshot(api: Api, unknown: str) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     async with game.stream(last_event_id=unknown) as stream:
         await stream.get("snapshot")
         assert [event.name for event in stream.events[:2]] == ["reset", "snapshot"]
@@ -380,13 +380,13 @@ async def test_a_position_that_is_gone_gives_a_reset_and_a_snapshot(api: Api, un
 
 @pytest.mark.parametrize("junk", ["junk", "-", "1-", "١-٢", "9" * 400 + "-1", "1-1-1"])
 async def test_a_position_that_is_none_begins_anew(api: Api, junk: str) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     async with game.stream(last_event_id=junk) as stream:
         await stream.get("snapshot")
 
 
 async def test_the_snapshot_tells_a_latecomer_everything(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     ada = await game.join("Ada")
     await game.open()
     await ada.answered(0, 1)
@@ -409,7 +409,7 @@ async def test_the_snapshot_tells_a_latecomer_everything(api: Api) -> None:
 
 
 async def test_the_state_can_be_read_after_the_end(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     ada = await game.join("Ada")
     await play(game, (ada, 1))
     await game.command("finish")
@@ -420,7 +420,7 @@ async def test_the_state_can_be_read_after_the_end(api: Api) -> None:
 
 
 async def test_a_stream_beats_while_nothing_happens(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     async with game.stream() as stream:
         beat = await stream.get("heartbeat")
         hold_to_the_contract(stream.events)
@@ -428,7 +428,7 @@ async def test_a_stream_beats_while_nothing_happens(api: Api) -> None:
 
 
 async def test_what_was_missed_is_still_told_after_the_end_and_then_204(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     ada = await game.join("Ada")
     async with ada.stream() as stream:
         await game.open()
@@ -446,7 +446,7 @@ async def test_what_was_missed_is_still_told_after_the_end_and_then_204(api: Api
 
 
 async def test_a_screen_sees_everything_public_and_can_do_nothing(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     made = good(await game.call("POST", "/screen"), 201)
     assert made.keys() == {"token", "url"}
     assert made["token"] in made["url"]
@@ -465,7 +465,7 @@ async def test_a_screen_sees_everything_public_and_can_do_nothing(api: Api) -> N
 
 
 async def test_the_token_may_come_as_a_query_or_a_cookie(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     joined = await api.join(game.pin, "Ada")
     cookie = joined.headers["set-cookie"]
     assert "HttpOnly" in cookie
@@ -508,7 +508,7 @@ async def test_a_host_who_plays_along_sees_what_players_see(api: Api) -> None:
 
 
 async def test_the_lobby_fills_before_the_hosts_eyes(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     async with game.stream() as stream:
         await stream.get("snapshot")
         await game.join("Ada")
@@ -529,7 +529,7 @@ async def test_late_join_can_be_allowed_or_not(api: Api) -> None:
 
 
 async def test_a_locked_game_takes_nobody_new_but_lets_its_people_back(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     ada = await game.join("Ada")
     assert (await game.command("lock", locked=True))["locked"] is True
     assert refused(await api.join(game.pin, "Bob")) == (409, "game_locked")
@@ -540,13 +540,13 @@ async def test_a_locked_game_takes_nobody_new_but_lets_its_people_back(api: Api)
 
 
 async def test_a_full_game_takes_nobody_new(api: Api) -> None:
-    game = await (await api.register()).game(max_participants=1)
+    game = await (await api.host()).game(max_participants=1)
     await game.join("Ada")
     assert refused(await api.join(game.pin, "Bob")) == (409, "game_full")
 
 
 async def test_a_finished_game_takes_nobody(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     await play(game)
     await game.command("finish")
     assert refused(await api.join(game.pin, "Late")) == (409, "game_over")
@@ -555,13 +555,13 @@ async def test_a_finished_game_takes_nobody(api: Api) -> None:
 
 @pytest.mark.parametrize("alike", ["Ada", "ADA", "A d a", "Аda", "Adа\u200d", "Ａda"])
 async def test_a_nickname_that_reads_like_another_is_taken(api: Api, alike: str) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     await game.join("Ada")
     assert refused(await api.join(game.pin, alike)) == (409, "nickname_taken")
 
 
 async def test_a_kicked_participant_is_told_so_and_is_out(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     ada = await game.join("Ada")
     await game.open()
     await ada.answered(0, 1)
@@ -584,7 +584,7 @@ async def test_a_kicked_participant_is_told_so_and_is_out(api: Api) -> None:
 
 
 async def test_a_banned_participant_comes_back_under_no_name(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     ada = await game.join("Ada")
     async with ada.stream() as stream:
         await stream.get("snapshot")
@@ -596,7 +596,7 @@ async def test_a_banned_participant_comes_back_under_no_name(api: Api) -> None:
 
 
 async def test_a_participant_comes_back_by_their_token(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     ada = await game.join("Ada")
     back = good(await api.join(game.pin, "Somebody else", participant_token=ada.token), 201)
     assert (back["participant_id"], back["nickname"]) == (ada.id, "Ada")
@@ -608,7 +608,7 @@ async def test_a_participant_comes_back_by_their_token(api: Api) -> None:
 
 
 async def test_a_join_that_is_tried_again_with_its_key_is_one_join(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     key = {"Idempotency-Key": f"join-{game.id}"}
     tries = await asyncio.gather(*(api.join(game.pin, "Ada", headers=key) for _ in range(5)))
     assert len({good(one, 201)["participant_id"] for one in tries}) == 1
@@ -617,7 +617,7 @@ async def test_a_join_that_is_tried_again_with_its_key_is_one_join(api: Api) -> 
 
 
 async def test_participants_are_listed_best_first_page_by_page(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     players = [await game.join(f"Player {number}") for number in range(5)]
     async with players[3].stream() as stream:
         await stream.get("snapshot")
@@ -646,7 +646,7 @@ async def test_participants_are_listed_best_first_page_by_page(api: Api) -> None
 
 
 async def test_a_command_out_of_phase_is_refused_and_changes_nothing(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     for action in ("close", "leaderboard", "finish"):
         assert refused(await game.call("POST", f"/{action}")) == (409, "out_of_phase")
     await game.open()
@@ -662,7 +662,7 @@ async def test_a_command_out_of_phase_is_refused_and_changes_nothing(api: Api) -
 
 
 async def test_a_double_click_acts_once(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     async with game.stream() as stream:
         await stream.get("snapshot")
         for action in ("open", "close", "leaderboard", "finish"):
@@ -673,7 +673,7 @@ async def test_a_double_click_acts_once(api: Api) -> None:
 
 
 async def test_a_late_retry_of_a_command_does_nothing(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     key = {"Idempotency-Key": "open the first"}
     good(await game.call("POST", "/open", headers=key), 200)
     await game.close()
@@ -682,7 +682,7 @@ async def test_a_late_retry_of_a_command_does_nothing(api: Api) -> None:
 
 
 async def test_a_question_may_be_chosen_and_shortened(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     async with game.stream() as stream:
         await game.open(question=1, time_limit_ms=5000)
         asked = await stream.get("question")

@@ -193,7 +193,7 @@ async def test_a_file_imported_twice_with_one_key_is_imported_once(api: Api) -> 
 
 
 async def test_results_are_there_from_the_lobby_on(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     empty = await game.results()
     assert empty["ranking"] == []
     assert [question["counts"] for question in empty["questions"]] == [[0, 0], {"true": 0, "false": 0}]
@@ -207,7 +207,7 @@ async def test_results_are_there_from_the_lobby_on(api: Api) -> None:
 
 async def test_no_nickname_and_no_answer_becomes_a_formula(api: Api) -> None:
     content = {"title": "Say a word", "questions": [{"kind": "word_cloud", "prompt": "How?"}]}
-    game = await (await api.register()).game(content)
+    game = await (await api.host()).game(content)
     evil, word = "=HYPERLINK(1)", "@SUM(1+1)*cmd|' /C calc'!A0"
     player = await game.join(evil)
     await play(game, (player, word))

@@ -70,7 +70,7 @@ async def test_an_image_has_a_largest_size(api: Api) -> None:
 
 async def test_only_hosts_send_images(api: Api) -> None:
     assert refused(await api.call("POST", "/media", content=PNG)) == (401, "token_missing")
-    player = await (await (await api.register()).game()).join("Ada")
+    player = await (await (await api.host()).game()).join("Ada")
     token = player.joined["token"]
     assert refused(await api.call("POST", "/media", token, content=PNG)) == (401, "token_invalid")
 

@@ -20,7 +20,7 @@ async def test_a_step_of_redis_s_clock_ends_the_question_and_the_next_is_as_usua
     tree = world.tree
     before = metric(tree, "quizcast_clock_steps_total")
     async with Api(tree.url) as api:
-        game = await (await api.register()).game({"title": "Steps", "questions": [QUESTION] * 2}, lead_ms=100)
+        game = await (await api.host()).game({"title": "Steps", "questions": [QUESTION] * 2}, lead_ms=100)
         people = [await game.join(f"Ada {number}") for number in range(USERS)]
         async with people[0].stream() as stream:
             await game.open()

@@ -26,7 +26,7 @@ async def test_an_answer_whose_receipt_was_lost_is_given_to_another_process_and_
         wait_until(door.exists)
         with Proxy(str(door)) as line:
             async with Api(stage.tree.url) as api, Api(f"http://127.0.0.1:{line.port}") as phone:
-                game = await (await api.register()).game()
+                game = await (await api.host()).game()
                 ada = await game.join("Ada")
                 async with game.stream() as stream:
                     await game.open()

@@ -24,7 +24,7 @@ async def test_a_game_goes_on_when_redis_is_killed_in_the_burst_and_nothing_is_a
     stage: Stage,
 ) -> None:
     async with Api(stage.tree.url) as api:
-        game = await (await api.register()).game()
+        game = await (await api.host()).game()
         ada, ben = await game.join("Ada"), await game.join("Ben")
         await game.open()
         first = await ada.answered(0, 1)
@@ -90,7 +90,7 @@ async def test_no_answer_is_acknowledged_before_it_is_on_disk_so_a_power_cut_los
 
     with set_up(tmp_path, redis_bin=slow_disk) as stage:
         async with Api(stage.tree.url) as api:
-            game = await (await api.register()).game()
+            game = await (await api.host()).game()
             players = await asyncio.gather(*(game.join(f"P{number}") for number in range(USERS)))
             await game.open()
             began_at = time.time() * 1000

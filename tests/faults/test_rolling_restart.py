@@ -76,7 +76,7 @@ def asking(url: str) -> Iterator[Availability]:
 
     async def everybody() -> None:
         async with Api(url) as api:
-            game = await (await api.register()).game()
+            game = await (await api.host()).game()
             await game.open(time_limit_ms=TIME_LIMIT_MS)
             await asyncio.gather(*(person(game, number) for number in range(ASKING)))
 

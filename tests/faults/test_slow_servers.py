@@ -76,7 +76,7 @@ def test_a_slow_postgres_is_not_felt_by_those_who_play(stage: Stage) -> None:
 async def test_who_asks_beyond_redis_s_connections_is_told_so_in_time(stage: Stage) -> None:
     """At a second a round trip, 2 x 32 connections serve some 320 calls in the five seconds that one may take."""
     async with Api(stage.tree.url) as api:
-        game = await (await api.register()).game()
+        game = await (await api.host()).game()
         player = await game.join("Ada")
         path = f"/api/v1/games/{game.id}/state?token={player.token}"
         stage.redis.delay_s = SLOW_S

@@ -418,7 +418,7 @@ SHAPES = [0, 1, 7, 8, -1, True, False, 0.5, -1e9, 1e9, None, "x", "", "x" * 300,
 async def test_until_a_question_is_shown_no_reply_tells_its_kind_its_size_or_its_bounds(api: Api) -> None:
     chance = random.Random(1)
     asked = [question(kind, chance) for kind in ("poll", *KINDS)]
-    game = await (await api.register()).game({"title": "t", "questions": asked})
+    game = await (await api.host()).game({"title": "t", "questions": asked})
     ada = await game.join("Ada")
 
     async def replies() -> set[tuple[int, str, bytes]]:
@@ -436,7 +436,7 @@ async def test_until_a_question_is_shown_no_reply_tells_its_kind_its_size_or_its
 
 async def test_a_question_that_is_shown_and_not_open_yet_takes_nothing_and_tells_nothing(api: Api) -> None:
     chance = random.Random(2)
-    game = await (await api.register()).game({"title": "t", "questions": [question("text", chance)]}, lead_ms=10_000)
+    game = await (await api.host()).game({"title": "t", "questions": [question("text", chance)]}, lead_ms=10_000)
     ada = await game.join("Ada")
     await game.open()
     (accepted, *_) = game_key = question("text", chance)["accepted"]
@@ -474,7 +474,7 @@ DRAWS = 2000  # of what chance makes of the difference
 async def test_how_long_the_reply_takes_does_not_tell_whether_the_answer_was_right(api: Api, kind: str) -> None:
     chance = random.Random(4)
     asked = question(kind, chance)
-    game = await (await api.register()).game({"title": "t", "questions": [asked]})
+    game = await (await api.host()).game({"title": "t", "questions": [asked]})
     names = [f"P{number}" for number in range(2 * TRIES + 20)]
     people = [
         one

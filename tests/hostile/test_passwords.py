@@ -125,7 +125,7 @@ async def test_a_flood_of_logins_is_bounded_in_memory_and_holds_nobody_else_up(m
 
 
 async def test_a_flood_of_logins_does_not_delay_the_answers_of_a_game(api: Api) -> None:
-    game = await (await api.register()).game()
+    game = await (await api.host()).game()
     ada = await game.join("Ada")
     await game.open(time_limit_ms=60_000)
     await ada.answered(0, 1)

@@ -9,13 +9,11 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
-import httpx
 import pytest
 
 from quizcast.web import protocol
-from tests.client import BASE, PASSWORD, Api, Game, Host, good
+from tests.client import BASE, Api, Game, good
 from tests.fix_nginx import Fronted
 from tests.integration.live_game import until
 from tests.integration.test_hot_road import Running, post, running  # noqa: F401
@@ -60,18 +58,11 @@ class Door:
         ).encode()
 
 
-@pytest.fixture(scope="module")
-def session(fronted: Fronted) -> dict[str, Any]:
-    """A host for the module: making one takes longer than any of these tests."""
-    account = {"email": f"wire{time.time_ns()}@example.org", "password": PASSWORD, "name": "Host"}
-    return good(httpx.post(f"{fronted.url}{BASE}/auth/register", json=account, trust_env=False), 201)
-
-
 @pytest.fixture(params=WAYS)
-async def door(request: pytest.FixtureRequest, fronted: Fronted, session: dict[str, Any]) -> AsyncIterator[Door]:
+async def door(request: pytest.FixtureRequest, fronted: Fronted) -> AsyncIterator[Door]:
     """Both ways, one after the other."""
     async with Api(fronted.url) as api:
-        yield Door(fronted, request.param, await Host(api, "", session).game())
+        yield Door(fronted, request.param, await (await api.host()).game())
 
 
 def statuses(heard: bytes) -> list[int]:
@@ -189,7 +180,7 @@ async def test_who_forwarded_a_request_is_what_nginx_saw_and_not_what_a_client_s
         headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "8.8.8.8", "X-Request-Id": "mine"}
         reply = await api.call("POST", "/auth/login", json={"email": "a@example.org", "password": "x"}, headers=headers)
         assert reply.headers["x-request-id"] != "mine"
-        game = await (await api.register()).game()
+        game = await (await api.host()).game()
         shown = good(await game.call("GET", "", headers=headers), 200)
         assert shown["join_url"].startswith(f"{fronted.url}/join/")
 
@@ -252,7 +243,7 @@ async def trickle(door: Door, first: bytes) -> tuple[bytes, float]:
 
 async def test_a_head_that_trickles_in_and_a_line_that_says_nothing_are_cut_off(fronted: Fronted) -> None:
     async with Api(fronted.url) as api:
-        game = await (await api.register()).game()
+        game = await (await api.host()).game()
         doors = [Door(fronted, way, game) for way in WAYS]
         heads = [f"POST {BASE}/games/x/answers HTTP/1.1\r\nHost: x\r\nX: ".encode(), b"GET /", b""]
         cut = await asyncio.gather(*(trickle(door, head) for door in doors for head in heads))
@@ -355,7 +346,7 @@ async def test_who_does_not_read_a_reply_is_cut_off(running: Running) -> None:  
 
 async def test_json_over_both_ways_is_the_same(fronted: Fronted) -> None:
     async with Api(fronted.url) as api:
-        game = await (await api.register()).game()
+        game = await (await api.host()).game()
     request = f"GET {BASE}/games/{game.id}/state HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
     heard = [await Door(fronted, way, game).say(request) for way in WAYS]
     assert len({json.dumps(json.loads(said.partition(b"\r\n\r\n")[2])) for said in heard}) == 1

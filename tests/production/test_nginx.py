@@ -54,7 +54,7 @@ async def browser(proxy: Nginx) -> AsyncIterator[Api]:
 
 async def test_the_first_events_of_a_stream_come_at_once(fronted: Fronted) -> None:
     async with Api(fronted.url) as api:
-        game = await (await api.register()).game()
+        game = await (await api.host()).game()
         player = await game.join("Ada")
         began = time.monotonic()
         async with player.stream() as stream:
@@ -94,7 +94,7 @@ async def test_twenty_tabs_of_one_browser_share_a_connection_with_tls_and_http2(
 ) -> None:
     proxy = start_nginx(fronted.settings.data_dir, tls_dir=tls_dir)
     async with browser(proxy) as api, contextlib.AsyncExitStack() as tabs:
-        game = await (await api.register()).game()
+        game = await (await api.host()).game()
         players = [await game.join(f"Tab {number}") for number in range(TABS)]
         streams = [await tabs.enter_async_context(player.stream()) for player in players]
         await game.open()
@@ -205,7 +205,7 @@ async def test_no_token_is_in_a_log_and_every_line_of_the_access_log_is_json(
 ) -> None:
     proxy = start_nginx(fronted.settings.data_dir, tls_dir=tls_dir)
     async with browser(proxy) as api:
-        game = await (await api.register()).game()
+        game = await (await api.host()).game()
         player = await game.join('Ada "the quick"')
         async with api.stream(game.id, token="none", headers={"User-Agent": 'a "browser"\\ of sorts'}) as refused:
             assert refused.status == 401

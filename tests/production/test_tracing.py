@@ -104,7 +104,7 @@ def start_site(
 async def play(site: Site, *, answers: int = 1, headers: Mapping[str, str] | None = None) -> None:
     """A game in which so many answer, until their answers are in Postgres."""
     async with Api(site.url) as api:
-        game = await (await api.register()).game(lead_ms=0)
+        game = await (await api.host()).game(lead_ms=0)
         players = [await game.join(f"{NICKNAME} {number}") for number in range(answers)]
         await game.open()
         for player in players:
