@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -83,6 +84,34 @@ async def test_a_master_that_was_made_a_replica_is_left_for_the_new_one(live: Li
     again = (await answered(live, game, 0, Ada=1))["Ada"]
     assert isinstance(again, Taken)
     assert again.duplicate
+
+
+async def test_servers_and_sentinels_that_ask_for_a_password_get_it_and_a_wrong_one_is_told_by_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "hall-of-fame"
+    watched = Watched(tmp_path / "w", secret)
+    try:
+        live = Live(Settings(redis_url=watched.url))
+        game = await new_game(live)
+        await joined(live, game, "Ada")
+        await opened(live, game)
+        assert isinstance((await answered(live, game, 0, Ada=1))["Ada"], Taken)
+        await live.close()
+        queue = queue_client(Settings(redis_url=watched.url))
+        assert queue.ping()
+        queue.close()
+        for wrong, told in (
+            (watched.url.replace(f":{secret}@", ":wrong-word@"), "refuses the password"),
+            (watched.url.replace(f"={secret}", "=wrong-word"), "no Sentinel"),
+        ):
+            live = Live(Settings(redis_url=wrong))
+            with pytest.raises(RedisUnavailable, match=told):
+                await live.check()
+            await live.close()
+        assert "wrong-word" not in caplog.text
+    finally:
+        watched.stop()
 
 
 def test_the_job_queue_finds_its_master_by_the_sentinels(watched: Watched) -> None:
