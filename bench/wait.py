@@ -4,6 +4,7 @@ A master and its replica, both of which sync every write; groups of answers to t
 in turn, so that whatever else the machine does hits both. Printed are medians and the ratio of both, of each round.
 """
 
+import argparse
 import asyncio
 import socket
 import statistics
@@ -23,15 +24,14 @@ from quizcast.live.submissions import AnswerTry, Submissions, Taken
 from quizcast.settings import Settings
 
 SIZES = (1, 16, 64)  # answers in a group: one by one, and as they come from a hall
-ROUNDS = 7
 GROUPS = 150  # of each kind in a round
 
 
-async def costs(settings: Settings, game_id: str, people: Iterator[str], size: int) -> list[float]:
+async def costs(settings: Settings, game_id: str, people: Iterator[str], size: int, groups: int) -> list[float]:
     """Median ms of a group without waiting, and with."""
     took: tuple[list[float], list[float]] = ([], [])
     lives = [Live(msgspec.structs.replace(settings, redis_wait_replicas=replicas)) for replicas in (0, 1)]
-    for number in range(2 * GROUPS):
+    for number in range(2 * groups):
         live = lives[number % 2]
         tries = [AnswerTry(game_id, 0, one, b"7") for one in islice(people, size)]
         began = time.perf_counter()
@@ -45,6 +45,10 @@ async def costs(settings: Settings, game_id: str, people: Iterator[str], size: i
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.wait", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--groups", type=int, default=GROUPS, help="of each kind in a round [%(default)s]")
+    chosen = parser.parse_args()
     secret = "x" * 32
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
@@ -61,10 +65,10 @@ def main() -> None:
                 pass
             for size in SIZES:
                 rounds = []
-                for _ in range(ROUNDS):
-                    hall.fill(2 * GROUPS * size)
+                for _ in range(chosen.rounds):
+                    hall.fill(2 * chosen.groups * size)
                     hall.open(0)
-                    rounds.append(asyncio.run(costs(settings, hall.game_id, iter(hall.people), size)))
+                    rounds.append(asyncio.run(costs(settings, hall.game_id, iter(hall.people), size, chosen.groups)))
                 alone, waited = (statistics.median(column) for column in zip(*rounds, strict=True))
                 ratios = sorted(after / before for before, after in rounds)
                 spread = f"{statistics.median(ratios):.2f} times as long ({ratios[0]:.2f} to {ratios[-1]:.2f})"

@@ -44,7 +44,8 @@ def find_redis(chosen: str = "", *, path: str | None = None) -> Path:
     """The Redis or Valkey server program.
 
     `chosen` (`QUIZCAST_REDIS_BIN`) is taken or refused; without it come the wheel, then the search path
-    (`path`, default the process's). Links are kept: Debian's leads to a program that goes by its name. Raises `ServiceMissing` saying what to install.
+    (`path`, default the process's).
+    Links are kept: Debian's leads to a program that goes by its name. Raises `ServiceMissing` saying what to install.
     """
     if chosen:
         if _is_program(Path(chosen)):

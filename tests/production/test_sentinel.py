@@ -1,6 +1,9 @@
 """A game on a Redis that Sentinels watch, whose master dies in mid-question."""
 
 import asyncio
+import re
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -17,6 +20,7 @@ from tests.faults.stage import Play, metric
 from tests.fix_tree import Tree, environment
 from tests.integration.live_game import answered, joined, new_game
 from tests.integration.test_live import opened
+from tests.pages import blocks
 from tests.production.redis_servers import Watched, eventually
 
 LOST_S = 20.0
@@ -112,6 +116,14 @@ async def test_servers_and_sentinels_that_ask_for_a_password_get_it_and_a_wrong_
         assert "wrong-word" not in caplog.text
     finally:
         watched.stop()
+
+
+def test_the_pages_command_measures_what_waiting_for_a_replica_costs() -> None:
+    [command] = blocks("docs/operations.md", "What an acknowledgement waits for")
+    words = [sys.executable, *command.split()[1:], "--rounds", "1", "--groups", "5"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^groups of +(\d+): .*, with a replica ", done.stdout, re.MULTILINE) == ["1", "16", "64"]
 
 
 def test_the_job_queue_finds_its_master_by_the_sentinels(watched: Watched) -> None:
