@@ -238,6 +238,15 @@ class Watched:
         _, port = self.sentinel(self.ports[0]).execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", self.NAME)
         return next(server for server in self.servers if server.port == int(port))
 
+    @contextlib.contextmanager
+    def silent_sentinel(self) -> Iterator[None]:
+        """The Sentinel that is asked first says nothing meanwhile, and its door is open."""
+        self._sentinels[0].send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._sentinels[0].send_signal(signal.SIGCONT)
+
     def sentinel(self, port: int) -> Any:
         """A client of one of the Sentinels."""
         return redis.Redis(port=port, password=self._password or None, decode_responses=True)

@@ -13,7 +13,7 @@ import redis
 
 from quizcast.errors import RedisUnavailable
 from quizcast.live.redis import Live
-from quizcast.live.servers import queue_client
+from quizcast.live.servers import SENTINEL_ANSWERS_S, queue_client
 from quizcast.live.submissions import Taken
 from quizcast.settings import Settings
 from tests.faults.stage import Play, metric
@@ -116,6 +116,15 @@ async def test_servers_and_sentinels_that_ask_for_a_password_get_it_and_a_wrong_
         assert "wrong-word" not in caplog.text
     finally:
         watched.stop()
+
+
+async def test_a_sentinel_that_is_silent_is_passed_over_for_the_next(watched: Watched) -> None:
+    with watched.silent_sentinel():
+        live = Live(Settings(redis_url=watched.url))
+        began = time.monotonic()
+        await live.check()
+        assert time.monotonic() - began < 2 * SENTINEL_ANSWERS_S
+        await live.close()
 
 
 def test_the_pages_command_measures_what_waiting_for_a_replica_costs() -> None:
