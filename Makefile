@@ -10,15 +10,16 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 export PATH := $(PATH):/usr/sbin
 PIP := $(RUN) pip --quiet --disable-pip-version-check --no-input
 
-# $(call need,packages,who needs): only root installs packages; anybody else is told which. What is there is left as it is.
+# $(call need,packages,who needs): only root installs packages; anybody else is told which. What is there is left as it is,
+# and no server is started (RUNLEVEL).
 define need
 	@missing=; for package in $(1); do \
-		case $$package in nginx-light) command -v nginx ;; pgbouncer) command -v pgbouncer ;; nodejs) command -v node ;; prometheus) command -v promtool ;; npm|gcc) command -v $$package ;; libc6-dev) test -e /usr/include/stdio.h ;; \
+		case $$package in nginx-light) command -v nginx ;; pgbouncer) command -v pgbouncer ;; nodejs) command -v node ;; prometheus) command -v promtool ;; postgresql-15) test -x /usr/lib/postgresql/15/bin/postgres ;; npm|gcc) command -v $$package ;; libc6-dev) test -e /usr/include/stdio.h ;; \
 			*) dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep 'install ok installed' ;; \
 		esac >/dev/null 2>&1 || missing="$$missing $$package"; done; \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y $$missing >/dev/null; \
+			apt-get -qq update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qq install -y $$missing >/dev/null; \
 		else \
 			echo "$(2):$$missing" >&2; exit 1; \
 		fi; \
@@ -42,7 +43,7 @@ demo: setup ## Play a whole game with simulated participants (ARGS="--users 1000
 	@$(RUN) quizcast demo $(ARGS)
 
 test: setup ## Run all tests (ARGS="tests/unit -k scoring")
-	$(call need,nginx-light gcc libc6-dev chromium iproute2 pgbouncer redis-tools prometheus systemd libnginx-mod-http-brotli-static openssl,the tests need)
+	$(call need,nginx-light gcc libc6-dev chromium iproute2 pgbouncer postgresql-15 redis-tools prometheus systemd libnginx-mod-http-brotli-static openssl,the tests need)
 	$(if $(ARGS),$(RUN) pytest $(ARGS),$(EVERY_TEST))
 
 screens: setup ## Take pictures of every page in every phase, into build/screens

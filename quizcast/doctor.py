@@ -68,7 +68,7 @@ def _settings_table(settings: Settings) -> Table:
     for name in settings.__struct_fields__:
         value = getattr(settings, name)
         shown = masked(name, value)
-        text = ",".join(map(str, shown)) if isinstance(shown, tuple | list) else str(shown)
+        text = ",".join(map(str, shown)) if isinstance(shown, tuple | list) else str("" if shown is None else shown)
         table.add_row(PREFIX + name.upper(), Text(text, style="" if value != getattr(defaults, name) else "dim"))
     return table
 
@@ -138,16 +138,21 @@ async def _redis(settings: Settings) -> list[Finding]:
         servers = await probe(settings)
     except QuizcastError as error:
         advice = "start it, or correct QUIZCAST_REDIS_URL"
-        return [Finding(level=Level.FAIL, what="Redis", seen=f"{shown}: {error}", advice=advice)]
+        return [Finding(level=Level.FAIL, what="Redis", seen=f"{shown}: {_why(error)}", advice=advice)]
     findings = [finding for facts in servers for finding in _redis_server(settings, facts, shown)]
     if settings.queue_url:
         seen, level, advice = masked("queue_url", settings.queue_url), Level.OK, ""
         try:
             await probe_queue(settings)
         except QuizcastError as error:
-            seen, level, advice = f"{seen}: {error}", Level.FAIL, "start it, or correct QUIZCAST_QUEUE_URL"
+            seen, level, advice = f"{seen}: {_why(error)}", Level.FAIL, "start it, or correct QUIZCAST_QUEUE_URL"
         findings.append(Finding(level=level, what="Redis of the job queue", seen=seen, advice=advice))
     return findings
+
+
+def _why(error: QuizcastError) -> str:
+    """What went wrong, and the driver's own words, which no participant gets: a refusal, a file that is missing."""
+    return f"{error}. {error.__cause__}" if str(error.__cause__ or "") else str(error)
 
 
 def _redis_server(settings: Settings, facts: "RedisFacts", shown: str) -> Iterator[Finding]:

@@ -2,9 +2,11 @@
 
 redis://[user:password@]host:port/0                     one server; also rediss:// and unix://
 redis+sentinel://[user:password@]host:port,host:port/NAME?db=0      (or redis://…/0?sentinel=NAME)
+    &sentinel_password=…&sentinel_username=…                        where the Sentinels themselves ask for one
 redis://[user:password@]host:port,host:port?cluster=true            any of its servers will do
 """
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Self
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -26,12 +28,16 @@ class Kind(Enum):
 
 
 class RedisUrl(msgspec.Struct, frozen=True, kw_only=True):
-    """An address. `places` are whom to ask first; `service` is what the Sentinels call the server."""
+    """An address. `places` are whom to ask first; `service` is what the Sentinels call the server.
+
+    `sentinel_login` is what they want themselves: `username`, `password`.
+    """
 
     kind: Kind
     url: str
     places: tuple[Place, ...] = ()
     service: str = ""
+    sentinel_login: Mapping[str, str] = {}
 
     @classmethod
     def parse(cls, url: str) -> Self:
@@ -43,6 +49,7 @@ class RedisUrl(msgspec.Struct, frozen=True, kw_only=True):
         query = dict(parse_qsl(parts.query))
         cluster = query.pop("cluster", "").lower() in ("true", "yes", "1")
         service = query.pop("sentinel", "")
+        login = {name: query.pop(f"sentinel_{name}", "") for name in ("username", "password")}
         scheme, path = parts.scheme, parts.path
         if scheme.endswith(SENTINEL):
             scheme, service, path = scheme.removesuffix(SENTINEL), path.strip("/"), ""
@@ -59,7 +66,13 @@ class RedisUrl(msgspec.Struct, frozen=True, kw_only=True):
         hosts = parts.netloc.rpartition("@")[2].split(",")
         places = tuple(_place(host, SENTINEL_PORT if service else PORT) for host in hosts)
         whole = urlunsplit((scheme, parts.netloc, path, urlencode(query), ""))
-        return cls(kind=Kind.SENTINEL if service else Kind.CLUSTER, url=whole, places=places, service=service)
+        return cls(
+            kind=Kind.SENTINEL if service else Kind.CLUSTER,
+            url=whole,
+            places=places,
+            service=service,
+            sentinel_login={name: value for name, value in login.items() if value},
+        )
 
     def at(self, place: Place) -> str:
         """The address of one of the servers."""

@@ -222,8 +222,9 @@ def masked(name: str, value: Any) -> Any:
 
 
 def without_password(url: str) -> str:
-    """An address with its password starred out: `redis://:***@host/0`."""
+    """An address with its passwords starred out, wherever they stand: `redis://:***@host/0?sentinel_password=***`."""
     try:
+        url = re.sub(r"(?i)([?&]\w*password=)[^&]+", r"\1***", url)
         parts = urlsplit(url)
     except ValueError:  # no address, and who knows what else
         return "***"

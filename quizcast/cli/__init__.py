@@ -18,7 +18,7 @@ from quizcast.cli.machine import install, nginx
 from quizcast.cli.parts import assets, migrate, web, worker
 from quizcast.cli.play import demo, serve, simulate
 from quizcast.cli.quizzes import export, import_
-from quizcast.errors import QuizcastError
+from quizcast.errors import PostgresUnavailable, QuizcastError, RedisUnavailable
 
 SECTIONS = {
     "Play": (demo, serve, simulate),
@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(error.format_message(), 1)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
+    except (RedisUnavailable, PostgresUnavailable) as error:
+        _fail(f"{error}; `quizcast doctor` looks why", 1)
     except QuizcastError as error:
         _fail("\n".join([str(error), *problems(error)]), 1)
     except BrokenPipeError:

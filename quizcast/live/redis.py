@@ -15,8 +15,9 @@ from collections.abc import Awaitable, Sequence
 from importlib import resources
 from typing import Any, TypeVar, cast
 
+from redis.asyncio.sentinel import MasterNotFoundError
+from redis.exceptions import AuthenticationError, NoScriptError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from quizcast.errors import RedisUnavailable
@@ -33,6 +34,9 @@ SCRIPTS = ("advance", "answers", "joins", "look", "pin", "presence", "put_aside"
 PRELUDE = "whole"  # what stands ahead of each of them
 PROMISES = frozenset({"advance", "answers", "joins", "remove", "seal"})
 REPLICAS_WITHIN_MS = 1000  # a replica that is so far behind will not be there sooner for the next either
+
+# What looks to the client like a dead line, and is not.
+TOLD = {AuthenticationError: "it refuses the password, or wants one", MasterNotFoundError: "no Sentinel names a master"}
 
 T = TypeVar("T")
 
@@ -266,7 +270,8 @@ async def guarded(name: str, command: Awaitable[T], timeout_s: float) -> T:
                 return await command
         except (RedisConnectionError, RedisTimeoutError, OSError, TimeoutError) as error:
             REDIS_ERRORS.labels(type(error).__name__).inc()
-            raise RedisUnavailable(retry_after_s=RETRY_AFTER_S) from error
+            why = next((words for kind, words in TOLD.items() if isinstance(error, kind)), "")
+            raise RedisUnavailable(why, retry_after_s=RETRY_AFTER_S) from error
         except RedisError as error:
             REDIS_ERRORS.labels(type(error).__name__).inc()
             log.warning("redis refused %s: %s", name, error)

@@ -12,7 +12,8 @@ import redis.asyncio as aioredis
 from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
-from redis.backoff import ConstantBackoff
+from redis.backoff import ConstantBackoff, NoBackoff
+from redis.retry import Retry as PlainRetry
 from redis.sentinel import Sentinel as PlainSentinel
 
 from quizcast.redisurl import Kind, RedisUrl
@@ -62,7 +63,7 @@ def server_at(address: str, settings: Settings, retries: int) -> Server:
 
 def master_of(url: RedisUrl, settings: Settings, retries: int) -> Server:
     """The server that the Sentinels name, asked anew for each connection."""
-    sentinels = Sentinel(url.places, sentinel_kwargs=_sentinel_options())  # type: ignore[no-untyped-call]
+    sentinels = Sentinel(url.places, sentinel_kwargs=_sentinel_options(url, Retry(NoBackoff(), 0)))  # type: ignore[no-untyped-call]
     pool = _SentinelPool(url.service, sentinels, **_own_options(url), **_options(settings, retries))  # type: ignore[no-untyped-call]
     server = Server(connection_pool=pool)
     server.sentinels = sentinels
@@ -75,7 +76,7 @@ def queue_client(settings: Settings, **options: Any) -> redis.Redis:
     if url.kind is not Kind.SENTINEL:
         return redis.Redis.from_url(url.url, **options)
     plain = {name: value for name, value in _own_options(url).items() if name != "ssl"}
-    sentinels = PlainSentinel(url.places, sentinel_kwargs=_sentinel_options())  # type: ignore[no-untyped-call]
+    sentinels = PlainSentinel(url.places, sentinel_kwargs=_sentinel_options(url, PlainRetry(NoBackoff(), 0)))  # type: ignore[no-untyped-call]
     secure = url.url.startswith("rediss")
     return cast("redis.Redis", sentinels.master_for(url.service, ssl=secure, **plain, **options))  # type: ignore[no-untyped-call]
 
@@ -101,5 +102,7 @@ def _own_options(url: RedisUrl) -> dict[str, Any]:
     return {name: value for name, value in own.items() if name not in ("host", "port")}
 
 
-def _sentinel_options() -> dict[str, Any]:
-    return {"socket_timeout": SENTINEL_ANSWERS_S, "socket_connect_timeout": SENTINEL_ANSWERS_S}
+def _sentinel_options(url: RedisUrl, none: Retry | PlainRetry) -> dict[str, Any]:
+    # No retries: they would take longer than callers wait, and the next Sentinel knows as much.
+    waits = {"socket_timeout": SENTINEL_ANSWERS_S, "socket_connect_timeout": SENTINEL_ANSWERS_S}
+    return {**url.sentinel_login, **waits, "retry": none}

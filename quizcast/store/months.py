@@ -10,6 +10,7 @@ import gzip
 import logging
 import os
 import re
+import tempfile
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,6 +84,9 @@ async def retire(
         waiting = await (await conn.execute(query("parts_detached"))).fetchall()
         return expired, [await _drop(conn, name, folder) for (name,) in waiting]
 
+    if folder is not None and not dry_run:
+        # Now, and not on the night, a year later, in which the first month is old enough and has left the table.
+        _writable(folder)
     return await alone(database_url, work)
 
 
@@ -159,7 +163,6 @@ async def _count(conn: Connection, name: str) -> int:
 async def _export(conn: Connection, name: str, path: Path) -> int:
     half_done = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with half_done.open("wb") as file, gzip.GzipFile(fileobj=file, mode="wb", filename="") as archive:
             os.fchmod(file.fileno(), 0o600)  # who answered what is personal
             lines = 0
@@ -177,6 +180,15 @@ async def _export(conn: Connection, name: str, path: Path) -> int:
     except OSError as error:
         raise ExportFailed(f"{path}: {error.strerror or error}; nothing was dropped") from error
     return rows
+
+
+def _writable(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ExportFailed(f"{folder}: {error.strerror or error}; nothing was dropped") from error
 
 
 async def _copied(conn: Connection, name: str) -> AsyncIterator[bytes]:

@@ -14,6 +14,9 @@ from quizcast.web.protocol import FILES_KEPT
 from quizcast.web.services import Services
 
 SLOW_S = 0.25  # an answer that took so long; a question would be late by it
+# So long a look at a server is good for all who ask: balancers ask each process, each of them often, and what a look
+# writes Redis has to sync.
+FRESH_S = 1.0
 WAIT_S = 2.0  # for the servers, however long a request would wait: who asks has to know soon
 DISK_LOW_BYTES = 256 * 1024 * 1024  # room for about a million answers
 
@@ -27,7 +30,7 @@ class Readiness:
     """The checks of one process; `look` is safe to call from many requests at once."""
 
     def __init__(self) -> None:
-        self._running: dict[str, asyncio.Task[tuple[str, str]]] = {}
+        self._looks: dict[str, tuple[float, asyncio.Task[tuple[str, float, str]]]] = {}  # when it began
 
     async def look(self, services: Services) -> tuple[bool, dict[str, Any]]:
         """Whether this process takes requests, and each check's state, duration and, if there is one, reason."""
@@ -48,21 +51,23 @@ class Readiness:
         }
 
     async def _looked(self, name: str, check: Callable[[], Awaitable[None]]) -> tuple[str, str, float, str]:
-        began = time.perf_counter()
-        # Left to its end, for the next who asks to wait for too, and not cancelled: psycopg then calls the query off at
-        # the server first, and waits for that without end when the server is silent.
-        task = self._running.get(name)
-        if task is None or task.done():
-            task = self._running[name] = asyncio.create_task(_checked(check), name=f"check {name}")
+        now = time.monotonic()
+        began, task = self._looks.get(name, (0.0, None))
+        if task is None or (task.done() and now - began >= FRESH_S):
+            # Left to its end, for the next who asks to wait for too, and not cancelled: psycopg then calls the query
+            # off at the server first, and waits for that without end when the server is silent.
+            began, task = now, asyncio.create_task(_checked(check), name=f"check {name}")
+            self._looks[name] = began, task
         await asyncio.wait({task}, timeout=WAIT_S)
-        state, reason = task.result() if task.done() else (SILENT, "")
-        took_s = time.perf_counter() - began
+        state, took_s, reason = task.result() if task.done() else (SILENT, time.monotonic() - began, "")
         return name, (SLOW if state == OK and took_s > SLOW_S else state), took_s, reason
 
 
-async def _checked(check: Callable[[], Awaitable[None]]) -> tuple[str, str]:
+async def _checked(check: Callable[[], Awaitable[None]]) -> tuple[str, float, str]:
+    began = time.monotonic()
+    state, reason = OK, ""
     try:
         await check()
     except QuizcastError as error:
-        return error.code, error.detail
-    return OK, ""
+        state, reason = error.code, error.detail
+    return state, time.monotonic() - began, reason

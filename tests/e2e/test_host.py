@@ -3,13 +3,16 @@
 import asyncio
 import csv
 import io
+import re
 import time
 from typing import Any
 
 import openpyxl
 
+from quizcast.web.readiness import FRESH_S
 from tests.client import PASSWORD, QUIZ, Api, good, refused
 from tests.e2e.test_game import EVERY_KIND, play
+from tests.fix_web import WEB
 
 SESSION = {"access_token", "refresh_token", "token_type", "expires_in", "host"}
 
@@ -243,6 +246,20 @@ async def test_a_process_tells_how_it_is(api: Api) -> None:
     metrics = await api.http.get("/metrics")
     assert metrics.status_code == 200
     assert "quizcast_http_seconds_count" in metrics.text
+
+
+async def test_who_asks_how_a_process_is_costs_redis_a_write_a_second_at_most(api: Api) -> None:
+    async def looks() -> float:
+        told = (await api.http.get("/metrics")).text
+        counts = re.findall(r'^quizcast_redis_seconds_count\{.*call="check".*\} (\S+)', told, re.MULTILINE)
+        return sum(map(float, counts))
+
+    began, before = time.monotonic(), await looks()
+    for _ in range(50):
+        replies = await asyncio.gather(*(api.http.get("/readyz") for _ in range(4)))
+        assert {reply.status_code for reply in replies} == {200}
+    took_s = time.monotonic() - began
+    assert await looks() - before <= WEB * (took_s / FRESH_S + 1)
 
 
 async def test_every_response_can_be_found_in_the_logs_by_its_id(api: Api) -> None:

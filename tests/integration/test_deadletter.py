@@ -188,7 +188,7 @@ async def test_a_redis_that_is_away_is_said_in_one_line(settings: Settings) -> N
     for words in (["list"], ["retry", "--all"], ["drop", "--yes", "0:1-0"]):
         done = await _run(away, *words)
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr == "error: The live store does not answer\n"
+        assert done.stderr == "error: The live store does not answer; `quizcast doctor` looks why\n"
 
 
 async def _run(settings: Settings, *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:

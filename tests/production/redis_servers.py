@@ -66,7 +66,8 @@ class RedisServer:
     @property
     def client(self) -> Any:
         """A client that gives up soon."""
-        return redis.Redis(port=self.port, socket_timeout=5, socket_connect_timeout=1)
+        password = self._options.get("requirepass")
+        return redis.Redis(port=self.port, password=password, socket_timeout=5, socket_connect_timeout=1)
 
     @property
     def running(self) -> bool:
@@ -208,12 +209,15 @@ class Watched:
     NAME = "quizcast"
     DOWN_MS = 1000  # after which a silent master is believed dead; Sentinel's own default is thirty times as long
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, password: str = "") -> None:
+        """`password` is the servers', and that of the Sentinels as well."""
         first, second, third, *watching = free_ports(6)
         self.ports = watching
-        self.servers = [RedisServer(folder / "first", first, {})]
+        self._password = password
+        options = {"requirepass": password, "masterauth": password} if password else {}
+        self.servers = [RedisServer(folder / "first", first, options)]
         for port in (second, third):
-            self.servers.append(RedisServer(folder / str(port), port, {"replicaof": f"127.0.0.1 {first}"}))
+            self.servers.append(RedisServer(folder / str(port), port, options | {"replicaof": f"127.0.0.1 {first}"}))
         eventually(lambda: self.servers[0].client.info("replication")["connected_slaves"] == 2)
         self._sentinels = [self._watch(folder / f"sentinel{port}", port, first) for port in watching]
         for port in watching:
@@ -224,14 +228,28 @@ class Watched:
     def url(self) -> str:
         """Where quizcast finds it."""
         places = ",".join(f"127.0.0.1:{port}" for port in self.ports)
-        return f"redis+sentinel://{places}/{self.NAME}"
+        who = f":{self._password}@" if self._password else ""
+        login = f"?sentinel_password={self._password}" if self._password else ""
+        return f"redis+sentinel://{who}{places}/{self.NAME}{login}"
 
     @property
     def master(self) -> RedisServer:
         """Who is it, as a Sentinel says."""
-        asked = redis.Redis(port=self.ports[0], decode_responses=True)
-        _, port = asked.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", self.NAME)
+        _, port = self.sentinel(self.ports[0]).execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", self.NAME)
         return next(server for server in self.servers if server.port == int(port))
+
+    @contextlib.contextmanager
+    def silent_sentinel(self) -> Iterator[None]:
+        """The Sentinel that is asked first says nothing meanwhile, and its door is open."""
+        self._sentinels[0].send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._sentinels[0].send_signal(signal.SIGCONT)
+
+    def sentinel(self, port: int) -> Any:
+        """A client of one of the Sentinels."""
+        return redis.Redis(port=port, password=self._password or None, decode_responses=True)
 
     def stop(self) -> None:
         """The end."""
@@ -249,6 +267,10 @@ class Watched:
             f"sentinel monitor {self.NAME} 127.0.0.1 {master} 2\n"
             f"sentinel down-after-milliseconds {self.NAME} {self.DOWN_MS}\n"
             f"sentinel failover-timeout {self.NAME} 5000\n"
+            + (
+                f"requirepass {self._password}\nsentinel auth-pass {self.NAME} {self._password}\n"
+                * bool(self._password)
+            )
         )
         with (folder / "log").open("ab") as log:
             process = subprocess.Popen(
@@ -258,9 +280,9 @@ class Watched:
                 stdout=log,
                 stderr=log,
             )
-        eventually(redis.Redis(port=port).ping)
+        eventually(self.sentinel(port).ping)
         return process
 
     def _known_by(self, port: int) -> tuple[int, int]:
-        found = redis.Redis(port=port, decode_responses=True).sentinel_masters()[self.NAME]
+        found = self.sentinel(port).sentinel_masters()[self.NAME]
         return int(found["num-slaves"]), int(found["num-other-sentinels"])

@@ -175,9 +175,16 @@ async def test_what_cannot_be_exported_is_not_dropped_and_goes_with_the_next_run
     async with db.write() as conn:
         await store_rows(conn, answers(old.id, 10))
     (tmp_path / "file").touch()
-    failed = quizcast("retention", "--months", "12", "--export", str(tmp_path / "file" / "below"), env=env)
+    nowhere = quizcast("retention", "--months", "12", "--export", str(tmp_path / "file" / "below"), env=env)
+    assert (nowhere.returncode, "nothing was dropped" in nowhere.stderr) == (1, True)
+    async with db.read() as conn:  # a folder that is no good is seen at once, and costs nobody their results
+        assert len((await results.load_results(conn, old.id)).answers[0]) == 10
+    in_the_way = tmp_path / f"{name}.csv.gz.part"
+    in_the_way.mkdir()
+    failed = quizcast("retention", "--months", "12", "--export", str(tmp_path), env=env)
     assert failed.returncode == 1
     assert "nothing was dropped" in failed.stderr
+    in_the_way.rmdir()
     assert one(settings.database_url, f"SELECT count(*) FROM {name}") == 10
     async with db.read() as conn:
         with pytest.raises(AnswersDropped):  # and not a ranking without points

@@ -1,21 +1,26 @@
 """A game on a Redis that Sentinels watch, whose master dies in mid-question."""
 
 import asyncio
+import re
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import redis
 
 from quizcast.errors import RedisUnavailable
 from quizcast.live.redis import Live
-from quizcast.live.servers import queue_client
+from quizcast.live.servers import SENTINEL_ANSWERS_S, queue_client
 from quizcast.live.submissions import Taken
 from quizcast.settings import Settings
 from tests.faults.stage import Play, metric
 from tests.fix_tree import Tree, environment
 from tests.integration.live_game import answered, joined, new_game
 from tests.integration.test_live import opened
+from tests.pages import blocks
 from tests.production.redis_servers import Watched, eventually
 
 LOST_S = 20.0
@@ -83,6 +88,51 @@ async def test_a_master_that_was_made_a_replica_is_left_for_the_new_one(live: Li
     again = (await answered(live, game, 0, Ada=1))["Ada"]
     assert isinstance(again, Taken)
     assert again.duplicate
+
+
+async def test_servers_and_sentinels_that_ask_for_a_password_get_it_and_a_wrong_one_is_told_by_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "hall-of-fame"
+    watched = Watched(tmp_path / "w", secret)
+    try:
+        live = Live(Settings(redis_url=watched.url))
+        game = await new_game(live)
+        await joined(live, game, "Ada")
+        await opened(live, game)
+        assert isinstance((await answered(live, game, 0, Ada=1))["Ada"], Taken)
+        await live.close()
+        queue = queue_client(Settings(redis_url=watched.url))
+        assert queue.ping()
+        queue.close()
+        for wrong, told in (
+            (watched.url.replace(f":{secret}@", ":wrong-word@"), "refuses the password"),
+            (watched.url.replace(f"={secret}", "=wrong-word"), "no Sentinel"),
+        ):
+            live = Live(Settings(redis_url=wrong))
+            with pytest.raises(RedisUnavailable, match=told):
+                await live.check()
+            await live.close()
+        assert "wrong-word" not in caplog.text
+    finally:
+        watched.stop()
+
+
+async def test_a_sentinel_that_is_silent_is_passed_over_for_the_next(watched: Watched) -> None:
+    with watched.silent_sentinel():
+        live = Live(Settings(redis_url=watched.url))
+        began = time.monotonic()
+        await live.check()
+        assert time.monotonic() - began < 2 * SENTINEL_ANSWERS_S
+        await live.close()
+
+
+def test_the_pages_command_measures_what_waiting_for_a_replica_costs() -> None:
+    [command] = blocks("docs/operations.md", "What an acknowledgement waits for")
+    words = [sys.executable, *command.split()[1:], "--rounds", "1", "--groups", "5"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^groups of +(\d+): .*, with a replica ", done.stdout, re.MULTILINE) == ["1", "16", "64"]
 
 
 def test_the_job_queue_finds_its_master_by_the_sentinels(watched: Watched) -> None:

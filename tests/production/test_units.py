@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from quizcast.deploy.__main__ import shown
+from quizcast.deploy.install import FIRST_URLS
 from quizcast.deploy.units import EXPOSURE_MAX, UNITS, Places
 from quizcast.embedded import Services
 from quizcast.flush import LISTEN_S
@@ -195,6 +196,24 @@ def test_an_installation_leaves_nothing_behind(tmp_path: Path) -> None:
     assert tree(tmp_path) == before
     again = quizcast("install", "--prefix", str(tmp_path), "--uninstall")
     assert (again.returncode, again.stderr) == (1, f"error: nothing is installed in {tmp_path}\n")
+
+
+def test_the_operators_command_has_the_settings_as_they_stand_and_the_secrets(tmp_path: Path) -> None:
+    places = laid_out(tmp_path / "root")
+    (tmp_path / "runuser").write_text("#!/bin/sh\n/usr/bin/env -0\n")
+    (tmp_path / "runuser").chmod(0o755)
+    url, plain = "https://a b/?$(id)&c='d\"", {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    (places.etc / "quizcast.env").write_text(f"# told\nQUIZCAST_LOG_FORMAT=json\nX=1\nQUIZCAST_PUBLIC_URL={url}")
+    secret = (places.etc / "credentials/keys").read_text().strip()
+
+    def seen(**env: str) -> dict[str, str]:
+        told = subprocess.run([places.command, "doctor"], env=plain | env, capture_output=True, text=True, check=True)
+        variables = dict(line.split("=", 1) for line in told.stdout.split("\0") if line)
+        return {name.removeprefix("QUIZCAST_"): value for name, value in variables.items() if "QUIZCAST" in name}
+
+    urls = {"REDIS_URL": FIRST_URLS["redis-url"], "DATABASE_URL": FIRST_URLS["database-url"]}
+    assert seen() == {"PUBLIC_URL": url, "KEYS": secret, "METRICS_TOKEN": "", **urls}
+    assert seen(QUIZCAST_REDIS_URL="redis://r1")["REDIS_URL"] == "redis://r1"
 
 
 def test_what_the_operator_has_changed_and_all_data_outlive_upgrade_and_uninstall(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ def test_sentinels_are_told_by_the_scheme_or_by_the_name_that_they_watch(url: st
     found = RedisUrl.parse(url)
     assert (found.kind, found.places, found.service) == (Kind.SENTINEL, (("a", 1), ("b", 26379)), "main")
     assert found.at(("c", 3)) == "redis://p@c:3?db=2"
+    other = RedisUrl.parse(f"{url}&sentinel_password=q%26a")
+    assert (other.url, other.sentinel_login) == (found.url, {"password": "q&a"})
 
 
 @pytest.mark.parametrize(
@@ -81,4 +83,8 @@ def test_a_number_of_replicas_is_none_or_more(said: str) -> None:
 
 
 def test_a_password_of_many_hosts_is_masked() -> None:
+    assert without_password("redis+sentinel://a/m?db=2&sentinel_password=hidden") == (
+        "redis+sentinel://a/m?db=2&sentinel_password=***"
+    )
+    assert without_password("postgresql:///q?password=hidden&host=h") == "postgresql:///q?password=***&host=h"
     assert without_password("redis://u:hidden@a:1,b:2?cluster=true") == "redis://u:***@a:1,b:2?cluster=true"
