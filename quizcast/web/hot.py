@@ -16,11 +16,21 @@ from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
 from quizcast import tracing
 from quizcast.errors import Draining, GameOver, Overloaded, QuizcastError
 from quizcast.hub import FULL_RETRY_S
+from quizcast.metrics import Timings
 from quizcast.settings import Settings
 from quizcast.web import answers, participants, streams
 from quizcast.web.gate import Gate
 from quizcast.web.guard import Headers, claims_of
-from quizcast.web.http import EXPOSED_HEADERS, SMALL_BODY_MAX, Endpoint, RawReply, Who, counted, problem
+from quizcast.web.http import (
+    EXPOSED_HEADERS,
+    SMALL_BODY_MAX,
+    Endpoint,
+    RawHeaders,
+    RawReply,
+    Who,
+    problem,
+    request_timer,
+)
 from quizcast.web.protocol import Handler, HotRequest, Refusal
 from quizcast.web.services import Services
 
@@ -53,6 +63,7 @@ class HotRoad:
         }
         self._gate = Gate(services)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._served: dict[Timings, list[float]] = {}  # in this turn of the loop: how long each request took
 
     def refusal(self, data: bytes) -> Refusal | None:
         """What is said to what came in on an idle line, if it is one whole request that is to be refused unparsed."""
@@ -64,10 +75,8 @@ class HotRoad:
         path, _, query = url.partition(b"?")
         if b"%" in path or not path.startswith(b"/"):  # some proxies name the host in the address too
             path = unquote_to_bytes(path if path.startswith(b"/") else urlsplit(path).path)
-        if (method, path) == (b"POST", JOIN):
-            return self._join()
         if not path.startswith(GAMES):
-            return None
+            return self._join() if path == JOIN and method == b"POST" else None
         game_id, _, action = path[len(GAMES) :].partition(b"/")
         if (route := self._routes.get((method, action))) is None:
             return None
@@ -80,8 +89,8 @@ class HotRoad:
         def respond(reply: RawReply) -> None:
             status, own, body = reply
             close = services is None or services.hub.draining or len(request.body) > SMALL_BODY_MAX
-            request.reply(status, [*own, *self._allowing(headers)], body, close=close)
-            counted(endpoint, status, began)
+            request.reply(status, self._told(own, headers), body, close=close)
+            self._count(endpoint, status, began)
 
         if services is None:
             respond(problem(Draining(retry_after_s=1)))
@@ -148,18 +157,33 @@ class HotRoad:
             except GameOver:
                 respond(OVER)
                 return
-            transport = request.stream(streams.ENDPOINT.status, [*streams.HEADERS, *self._allowing(headers)])
+            transport = request.stream(streams.ENDPOINT.status, self._told(streams.HEADERS, headers))
             if transport is not None:
                 opened = streams.begin(services, arrival, transport)
                 request.left = partial(streams.leave, services, game_id, opened)
-                counted(streams.ENDPOINT, streams.ENDPOINT.status, began)
+                self._count(streams.ENDPOINT, streams.ENDPOINT.status, began)
 
         return open_stream()
 
+    def _count(self, endpoint: Endpoint, status: int, began: float) -> None:
+        """A request has been served that came in at `began`; a group's replies go out together, and count together."""
+        if not self._served:
+            asyncio.get_running_loop().call_soon(self._count_served)
+        self._served.setdefault(request_timer(endpoint.method, endpoint.path, status), []).append(
+            time.perf_counter() - began
+        )
+
+    def _count_served(self) -> None:
+        for timer, seconds in self._served.items():
+            timer.observe_all(seconds)
+        self._served = {}
+
+    def _told(self, own: RawHeaders, headers: Headers) -> RawHeaders:
+        """A reply's own headers, with what pages of other sites need to see of it, where they are allowed to."""
+        return [*own, *self._allowing(headers)] if self._origins else own
+
     def _allowing(self, headers: Headers) -> Iterable[tuple[bytes, bytes]]:
-        """What pages of other sites need to see of a reply, where they are allowed to; as the middleware has it."""
-        if not self._origins:
-            return
+        """As the middleware has it."""
         origin = headers.text(b"origin")
         if origin and "*" in self._origins:
             yield b"access-control-allow-origin", b"*"

@@ -6,6 +6,7 @@ then all that is left of it is the line. Everything else is ASGI, and all other 
 """
 
 import asyncio
+import functools
 import logging
 import resource
 from collections.abc import Callable, Iterable, Sequence
@@ -35,6 +36,8 @@ TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 log = logging.getLogger(__name__)
+
+_NONE: Any = ()  # of a request's headers and scope, on a line without one
 
 
 class _Nobody:
@@ -116,7 +119,7 @@ class QuizcastProtocol(HttpToolsProtocol):
     """uvicorn's, with the hot road and limits to what a client may send, and in which time."""
 
     app: HotApp
-    _due = 0.0  # by when what is coming in has to be there, by the loop's clock; 0 while nothing is coming in
+    _due = 0.0  # by when what is to come in has to be there, by the loop's clock; 0 while it is us who are waited for
     _unread_due = 0.0  # by when some of a reply has to be read; 0 while it is
     _full = False  # one line too many
     _in_head = False
@@ -141,12 +144,15 @@ class QuizcastProtocol(HttpToolsProtocol):
         """httptools calls this as a request begins."""
         self._in_head, self._head_size = True, 0
         self._due = self.loop.time() + HEAD_S
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """httptools calls this with a header, or with one that comes behind a body: no proxy has looked at those."""
         if self._in_head:
-            super().on_header(name, value)
+            name = name.lower()
+            if name == b"expect":
+                self.expect_100_continue = value.lower() == b"100-continue"
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """httptools calls this when a request's head is there."""
@@ -156,6 +162,7 @@ class QuizcastProtocol(HttpToolsProtocol):
             raise ValueError("too many headers")  # which is a 400 and the end of the line, by uvicorn
         handler = self.app.hot_handler(self.parser.get_method(), self.url, full=self._full)
         if handler is None:
+            self._make_scope()
             super().on_headers_complete()
             return
         # Of what is to be upgraded, which is never done here, the parser reads the head alone: the line ends with it.
@@ -163,6 +170,13 @@ class QuizcastProtocol(HttpToolsProtocol):
         self._coming = HotRequest(self, handler, keep_alive=keep_alive and self.parser.get_http_version() != "1.0")
         if self.expect_100_continue and self._idle:
             self.transport.write(GO_ON)
+
+    def _make_scope(self) -> None:
+        """What uvicorn makes of each request as it begins, and only ASGI has a use for."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers  # which is the scope's list
 
     def on_body(self, body: bytes) -> None:
         """httptools calls this with a piece of a body."""
@@ -179,10 +193,13 @@ class QuizcastProtocol(HttpToolsProtocol):
         self._due = 0.0
         if self._coming is not None:
             self._hand_over(self._coming)
-        elif self._passing_over:
+            return
+        if self._passing_over:
             self._passing_over = False
         else:
             super().on_message_complete()
+        if self._idle:  # its reply has gone out before
+            self._rest()
 
     def _hand_over(self, request: HotRequest) -> None:
         waits = not self._idle
@@ -214,7 +231,14 @@ class QuizcastProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Called when an answer is out. A phone's line idles for most of a game: keep nothing by it."""
-        super().on_response_complete()
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif not self._due:  # the next one is not on its way
+            self._rest()
         # A body that is still coming in is uvicorn's to swallow, and needs the cycle for that.
         if self.cycle is not None and self.cycle.response_complete and not self.cycle.more_body:
             self.cycle = cast("Any", None)
@@ -228,9 +252,13 @@ class QuizcastProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self.transport.write(self.head(status, ()) + rest)
-        super().on_response_complete()
+        self._rest()
         if held:
             self.data_received(held)
+
+    def _rest(self) -> None:
+        # uvicorn would set a timer for this, and cancel it as the next request comes: for each of them.
+        self._due = self.loop.time() + self.timeout_keep_alive
 
     def head(self, status: int, headers: Headers) -> bytes:
         """A reply's head, up to where a body's length would be told."""
@@ -248,8 +276,8 @@ class QuizcastProtocol(HttpToolsProtocol):
         self._let_go()
 
     def _let_go(self) -> None:
-        # As before the first request. The scope is let go of, not cleared: the app may not have returned yet.
-        self.url, self.headers, self.scope = b"", [], cast("Any", {})
+        # The scope is let go of, not cleared: the app may not have returned yet.
+        self.url, self.headers, self.scope = b"", _NONE, _NONE
 
     def data_received(self, data: bytes) -> None:
         """asyncio calls this with what has come in."""
@@ -266,12 +294,9 @@ class QuizcastProtocol(HttpToolsProtocol):
                 # Not at once: the loop reads from its lines as long as many have something to say, and a line that has
                 # its answer soon has. Nobody's turn would come while more is refused than can be read.
                 self._held, self._due = b"", 0.0
-                self._unset_keepalive_if_required()  # or the line could be closed for idling just before its turn
                 self.loop.call_soon(self._refuse, *refusal)
                 return
         super().data_received(data)
-        if not self._due and self._idle and self.timeout_keep_alive_task is None:  # it was no more than an empty line
-            self._due = self.loop.time() + HEAD_S
         if was_in_head and self._in_head:
             self._head_size += len(data)
             if self._head_size > HEAD_MAX and not self.transport.is_closing():
@@ -331,10 +356,11 @@ def cut_slow(lines: Iterable[object], now: float) -> None:
 
 def written(headers: Headers, body: bytes) -> bytes:
     """Headers and a body, with the body's length."""
-    return b"%bcontent-length: %d\r\n\r\n%b" % (_lines(headers), len(body), body)
+    return b"%bcontent-length: %d\r\n\r\n%b" % (_lines(tuple(headers)), len(body), body)
 
 
-def _lines(headers: Headers) -> bytes:
+@functools.lru_cache(maxsize=100)  # a few kinds of replies; what changes in them, once a second, is the date
+def _lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
     return b"".join([part for name, value in headers for part in (name, b": ", value, b"\r\n")])
 
 

@@ -44,7 +44,7 @@ def asked(road: HotRoad, method: bytes, url: bytes, origin: str = "") -> Any:
         (b"GET", b"/api/v1/games/g/events?token=t&last_event_id=1-2"),
     ],
 )
-def test_answers_and_streams_go_by_it_and_say_when_there_are_no_services(method: bytes, url: bytes) -> None:
+async def test_answers_and_streams_go_by_it_and_say_when_there_are_no_services(method: bytes, url: bytes) -> None:
     request = asked(HotRoad(Settings(), lambda: None), method, url)
     assert request.said[0] == 503
     assert request.said[1][b"retry-after"] == b"1"
