@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
 
@@ -19,28 +19,28 @@ from quizcast.hub import FULL_RETRY_S
 from quizcast.metrics import Timings
 from quizcast.settings import Settings
 from quizcast.web import answers, participants, streams
+from quizcast.web.answers import Respond
 from quizcast.web.gate import Gate
-from quizcast.web.guard import Headers, claims_of
+from quizcast.web.guard import claims_of
 from quizcast.web.http import (
     EXPOSED_HEADERS,
     SMALL_BODY_MAX,
     Endpoint,
-    RawHeaders,
     RawReply,
     Who,
     problem,
     request_timer,
 )
-from quizcast.web.protocol import Handler, HotRequest, Refusal
+from quizcast.web.protocol import Handler, Headers, HotRequest, RawHeaders, Refusal
 from quizcast.web.services import Services
 
 GAMES = b"/api/v1/games/"
 JOIN = b"/api/v1/join"
+ADDRESSES_KEPT = 100  # a hall answers to one, which is looked up thousands of times
 # 204 tells an EventSource to stop for good; anything else would have it come back for ever.
 OVER: RawReply = (204, [(b"cache-control", b"no-store")], b"")
 
-Respond: TypeAlias = Callable[[RawReply], None]
-Serve: TypeAlias = Callable[[Services, str, Headers, bytes, HotRequest, Respond], Coroutine[Any, Any, None] | None]
+Serve: TypeAlias = Callable[[Services, str, HotRequest, Respond], Coroutine[Any, Any, None] | None]
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ class HotRoad:
             (b"GET", b"events"): (streams.ENDPOINT, self._events),
         }
         self._gate = Gate(services)
+        self._of_game = lru_cache(maxsize=ADDRESSES_KEPT)(self._find)
         self._tasks: set[asyncio.Task[None]] = set()
         self._served: dict[Timings, list[float]] = {}  # in this turn of the loop: how long each request took
 
@@ -70,33 +71,28 @@ class HotRoad:
         # What pages of other sites may see of it hangs on its headers: those are parsed first.
         return None if self._origins else self._gate.refusal(data)
 
-    def handler(self, method: bytes, url: bytes) -> Handler | None:
+    def handler(self, method: bytes, path: bytes) -> Handler | None:
         """What serves a request to this address, when it is one of the two kinds."""
-        path, _, query = url.partition(b"?")
         if b"%" in path or not path.startswith(b"/"):  # some proxies name the host in the address too
             path = unquote_to_bytes(path if path.startswith(b"/") else urlsplit(path).path)
-        if not path.startswith(GAMES):
-            return self._join() if path == JOIN and method == b"POST" else None
-        game_id, _, action = path[len(GAMES) :].partition(b"/")
-        if (route := self._routes.get((method, action))) is None:
+        if path == JOIN:
+            return self._join() if method == b"POST" else None
+        return self._of_game(method, path)
+
+    def _find(self, method: bytes, path: bytes) -> Handler | None:
+        game_id, _, action = path.removeprefix(GAMES).partition(b"/")
+        if not path.startswith(GAMES) or (route := self._routes.get((method, action))) is None:
             return None
-        return partial(self._serve, *route, game_id.decode("latin-1"), query)
+        return partial(self._serve, *route, game_id.decode("latin-1"))
 
-    def _serve(self, endpoint: Endpoint, serve: Serve, game_id: str, query: bytes, request: HotRequest) -> None:
-        began, headers = time.perf_counter(), Headers(request.headers)
+    def _serve(self, endpoint: Endpoint, serve: Serve, game_id: str, request: HotRequest) -> None:
         services = self._services()
-
-        def respond(reply: RawReply) -> None:
-            status, own, body = reply
-            close = services is None or services.hub.draining or len(request.body) > SMALL_BODY_MAX
-            request.reply(status, self._told(own, headers), body, close=close)
-            self._count(endpoint, status, began)
-
+        respond = partial(self._respond, services, endpoint, request, time.perf_counter())
         if services is None:
             respond(problem(Draining(retry_after_s=1)))
             return
         try:
-            later = serve(services, game_id, headers, query, request, respond)
+            later = serve(services, game_id, request, respond)
         except Exception:
             log.exception("a hot request could not be served")
             respond(problem(QuizcastError()))
@@ -105,6 +101,14 @@ class HotRoad:
             task = asyncio.get_running_loop().create_task(self._finish(later, respond))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _respond(
+        self, services: Services | None, endpoint: Endpoint, request: HotRequest, began: float, reply: RawReply
+    ) -> None:
+        status, headers, body = reply
+        close = services is None or services.hub.draining or len(request.body) > SMALL_BODY_MAX
+        request.reply(status, self._told(headers, request.headers), body, close=close)
+        self._count(endpoint, status, began)
 
     async def _finish(self, work: Coroutine[Any, Any, None], respond: Respond) -> None:
         try:
@@ -122,32 +126,30 @@ class HotRoad:
         try:
             services.intake.admit_join()
         except QuizcastError as error:
-            return partial(self._serve, participants.ENDPOINT, _refusing(problem(error)), "", b"")
+            return partial(self._serve, participants.ENDPOINT, _refusing(problem(error)), "")
         return None
 
     def _answer(
-        self, services: Services, game_id: str, headers: Headers, _query: bytes, request: HotRequest, respond: Respond
+        self, services: Services, game_id: str, request: HotRequest, respond: Respond
     ) -> Coroutine[Any, Any, None] | None:
-        trace = tracing.begin(answers.ENDPOINT.method, answers.ENDPOINT.path, game_id)
+        trace = tracing.begin(answers.ENDPOINT.method, answers.ENDPOINT.path, game_id) if tracing.on() else None
         if trace is not None:
             respond = _traced(trace, respond)
-        if answers.submit(services, game_id, headers, request.body, respond, trace):
+        if answers.submit(services, game_id, request, respond, trace):
             return None
+        return self._answer_when_read(services, game_id, request, respond, trace)
 
-        async def when_read() -> None:
-            try:
-                await services.games.quiz(game_id)
-                if not answers.submit(services, game_id, headers, request.body, respond, trace):
-                    raise Overloaded(retry_after_s=1)  # so many games at once that the quiz is gone again
-            except QuizcastError as error:
-                respond(problem(error))
-
-        return when_read()
+    async def _answer_when_read(
+        self, services: Services, game_id: str, request: HotRequest, respond: Respond, trace: tracing.Trace | None
+    ) -> None:
+        await services.games.quiz(game_id)
+        if not answers.submit(services, game_id, request, respond, trace):
+            raise Overloaded(retry_after_s=1)  # so many games at once that the quiz is gone again
 
     def _events(
-        self, services: Services, game_id: str, headers: Headers, query: bytes, request: HotRequest, respond: Respond
+        self, services: Services, game_id: str, request: HotRequest, respond: Respond
     ) -> Coroutine[Any, Any, None] | None:
-        began, asked = time.perf_counter(), parse_qs(query.decode("latin-1"))
+        began, headers, asked = time.perf_counter(), request.headers, parse_qs(request.query.decode("latin-1"))
 
         async def open_stream() -> None:
             claims = claims_of("GET", headers, Who.VIEWER, services.tokens, query=asked, game_id=game_id)
@@ -203,9 +205,7 @@ def _traced(trace: tracing.Trace, respond: Respond) -> Respond:
 
 
 def _refusing(refusal: RawReply) -> Serve:
-    def serve(
-        _services: Services, _id: str, _headers: Headers, _query: bytes, _request: HotRequest, respond: Respond
-    ) -> None:
+    def serve(_services: Services, _game_id: str, _request: HotRequest, respond: Respond) -> None:
         respond(refusal)
 
     return serve

@@ -20,7 +20,7 @@ from quizcast.auth import Claims
 from quizcast.errors import BodyTooLarge, InvalidInput, MalformedBody, QuizcastError, UnsupportedMedia
 from quizcast.metrics import HTTP_SECONDS, Timings
 from quizcast.settings import Settings
-from quizcast.web.protocol import HOT_BODY_MAX
+from quizcast.web.protocol import HOT_BODY_MAX, RawHeaders
 from quizcast.web.services import Services
 from quizcast.wire.api import FieldProblem, ProblemDocument, encode_json, encode_msgpack
 
@@ -240,7 +240,6 @@ def status_of(error: QuizcastError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 RawReply: TypeAlias = tuple[int, RawHeaders, bytes]  # status, headers without the length, body
 
 

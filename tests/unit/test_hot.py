@@ -8,6 +8,7 @@ import pytest
 from quizcast.settings import Settings
 from quizcast.web.app import App
 from quizcast.web.hot import HotRoad
+from quizcast.web.protocol import Headers
 
 SITE = "https://quiz.example.org"
 
@@ -16,8 +17,8 @@ class Asked:
     """A request that keeps its reply."""
 
     def __init__(self, origin: str = "") -> None:
-        self.headers = [(b"origin", origin.encode())] if origin else []
-        self.body = b"{}"
+        self.headers = Headers({b"origin": origin.encode()} if origin else {})
+        self.body, self.query = b"{}", b""
         self.said: tuple[int, dict[bytes, bytes], bytes] | None = None
         self.closed = False
 
@@ -27,7 +28,8 @@ class Asked:
 
 def asked(road: HotRoad, method: bytes, url: bytes, origin: str = "") -> Any:
     request = Asked(origin)
-    handler = road.handler(method, url)
+    path, _, request.query = url.partition(b"?")
+    handler = road.handler(method, path)
     assert handler is not None
     handler(request)  # type: ignore[arg-type]
     return request
