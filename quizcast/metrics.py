@@ -6,7 +6,9 @@ a participant or anything that a client chose.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections import Counter as Counts
+from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -32,6 +34,17 @@ __all__ = [
     "exposition",
     "forget_process",
 ]
+
+
+class Timings(Histogram):
+    """A histogram of what comes by the thousand."""
+
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        """As `observe` of each of them, at the cost of a few."""
+        self._sum.inc(sum(amounts))
+        for place, count in Counts([bisect_left(self._upper_bounds, one) for one in amounts]).items():
+            self._buckets[place].inc(count)
+
 
 FAST = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -64,7 +77,7 @@ MACHINE_MEMORY_LEFT = Gauge(
     "quizcast_machine_memory_left_bytes", "Memory that new work may have", multiprocess_mode="mostrecent"
 )
 
-HTTP_SECONDS = Histogram(
+HTTP_SECONDS = Timings(
     "quizcast_http_seconds", "Requests, by route and status", ["method", "route", "status"], buckets=FAST
 )
 INTAKE_SECONDS = Histogram(

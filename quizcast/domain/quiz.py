@@ -251,7 +251,7 @@ def _indexes(raw: object, count: int) -> tuple[int, ...]:
 
 
 def _number(raw: object, question: Numeric) -> float:
-    if not isinstance(raw, int | float) or isinstance(raw, bool) or abs(raw) > 1e300 or raw != raw:
+    if not isinstance(raw, (int, float)) or isinstance(raw, bool) or abs(raw) > 1e300 or raw != raw:
         raise AnswerInvalid("the answer is a number")
     number = float(raw) + 0.0  # minus nought becomes nought
     if question.min is not None and number < question.min:

@@ -6,6 +6,7 @@ once so many replicas have it too, so that a failover cannot take it back.
 """
 
 import asyncio
+import functools
 import hashlib
 import logging
 import math
@@ -50,6 +51,7 @@ class Keys:
         self.prefix = prefix
         self.shards = shards
 
+    @functools.lru_cache(maxsize=10_000)  # noqa: B019 - a process has one of these for good
     def shard_of(self, game_id: str) -> int:
         """The shard a game lives on, for good: from 0 up to the number of shards."""
         return zlib.crc32(game_id.encode()) % self.shards

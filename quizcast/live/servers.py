@@ -13,6 +13,7 @@ from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import ConstantBackoff, NoBackoff
+from redis.connection import HiredisRespSerializer
 from redis.retry import Retry as PlainRetry
 from redis.sentinel import Sentinel as PlainSentinel
 
@@ -50,6 +51,12 @@ class Server(aioredis.Redis):
             await self.sentinels.aclose()
 
 
+class _Packing:
+    """Commands become bytes in C, as redis-py has it for its synchronous connections alone."""
+
+    pack_command = staticmethod(HiredisRespSerializer().pack)
+
+
 class _SentinelPool(SentinelConnectionPool, aioredis.BlockingConnectionPool):
     """Where the Sentinels say, and with waiting for a connection."""
 
@@ -58,16 +65,21 @@ def server_at(address: str, settings: Settings, retries: int) -> Server:
     """One server by its address."""
     # Blocking: when a thousand streams arrive at once they wait for a connection, where others would be refused.
     pool = aioredis.BlockingConnectionPool.from_url(address, **_options(settings, retries))
-    return Server(connection_pool=pool)
+    return Server(connection_pool=_packing(pool))
 
 
 def master_of(url: RedisUrl, settings: Settings, retries: int) -> Server:
     """The server that the Sentinels name, asked anew for each connection."""
     sentinels = Sentinel(url.places, sentinel_kwargs=_sentinel_options(url, Retry(NoBackoff(), 0)))  # type: ignore[no-untyped-call]
     pool = _SentinelPool(url.service, sentinels, **_own_options(url), **_options(settings, retries))  # type: ignore[no-untyped-call]
-    server = Server(connection_pool=pool)
+    server = Server(connection_pool=_packing(pool))
     server.sentinels = sentinels
     return server
+
+
+def _packing(pool: aioredis.ConnectionPool) -> aioredis.ConnectionPool:
+    pool.connection_class = type("PackingConnection", (_Packing, pool.connection_class), {})
+    return pool
 
 
 def queue_client(settings: Settings, **options: Any) -> redis.Redis:

@@ -118,8 +118,7 @@ class Submissions:
         verdicts: list[Taken | QuizcastError] = [GameUnknown()] * len(tries)
         codes = iter(reply[len(groups) :])
         for places in groups.values():
-            for place in places:
-                code, at = next(codes), next(codes)
+            for place, code, at in zip(places, codes, codes, strict=False):
                 refusal = _ANSWER_REFUSALS.get(code)
                 if refusal is None:
                     verdicts[place] = Taken(int(at), code == 1)

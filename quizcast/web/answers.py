@@ -7,6 +7,8 @@ served on the hot road (see `hot`).
 
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
 
 from msgspec.structs import replace
 
@@ -24,33 +26,38 @@ from quizcast.errors import (
     RedisUnavailable,
     TooManyAnswers,
 )
+from quizcast.intake import OnVerdict
 from quizcast.live.submissions import Taken
 from quizcast.tracing import Trace
-from quizcast.web.guard import Headers, claims_of
+from quizcast.web.guard import claims_of
 from quizcast.web.http import JSON, MSGPACK, SMALL_BODY_MAX, Endpoint, RawReply, Who, decode, problem
+from quizcast.web.protocol import HotRequest
 from quizcast.web.services import Services
 from quizcast.wire.api import AnswerReceipt, AnswerRequest, encode_json, encode_msgpack
 
+Respond: TypeAlias = Callable[[RawReply], None]
+
 TAKEN = 202
+_PACKED = MSGPACK.encode()
 _HEADERS = {media: [(b"content-type", media.encode()), (b"cache-control", b"no-store")] for media in (JSON, MSGPACK)}
 
 
 def submit(
     services: Services,
     game_id: str,
-    headers: Headers,
-    body: bytes,
-    respond: Callable[[RawReply], None],
+    request: HotRequest,
+    respond: Respond,
     trace: Trace | None = None,
 ) -> bool:
     """Take an answer; `respond` gets the reply, at once when it is refused here, else when its group is on disk.
 
     False, and nothing done, when the game's quiz has to be read first.
     """
+    headers, body = request.headers, request.body
     try:
         if len(body) > SMALL_BODY_MAX:
             raise BodyTooLarge(f"at most {SMALL_BODY_MAX} bytes")
-        claims = claims_of("POST", headers, Who.PARTICIPANT, services.tokens)
+        claims = claims_of("POST", headers, ENDPOINT.who, services.tokens)
         if claims.game_id != game_id:
             raise NotInGame()
         wish: AnswerRequest = decode(body, AnswerRequest, headers.text(b"content-type"), packed=True)
@@ -59,25 +66,25 @@ def submit(
             return False
         services.intake.admit_answer(claims.subject)  # once, and not again when the quiz has been read
         one = answer_try(quiz, game_id, claims.subject, wish.question, wish.answer)
-        packed = MSGPACK in headers.text(b"accept")
+        told = partial(_tell, respond, wish.question, _PACKED in headers.get(b"accept", b""))
         if trace is not None:
-            one, began_ns = replace(one, trace=trace.context), time.time_ns()
-
-        def settled(verdict: Taken | QuizcastError) -> None:
-            if trace is not None:
-                trace.part("intake", began_ns)
-            if isinstance(verdict, Taken):
-                respond(_receipt(wish.question, verdict, packed))
-            else:
-                respond(problem(verdict))
-
-        services.intake.submit(one, settled)
+            one, told = replace(one, trace=trace.context), partial(_trace, trace, time.time_ns(), told)
+        services.intake.submit(one, told)
     except QuizcastError as error:
         respond(problem(error))
     return True
 
 
-def _receipt(question: int, taken: Taken, packed: bool) -> RawReply:
+def _tell(respond: Respond, question: int, packed: bool, verdict: Taken | QuizcastError) -> None:
+    respond(_receipt(question, packed, verdict) if isinstance(verdict, Taken) else problem(verdict))
+
+
+def _trace(trace: Trace, began_ns: int, told: OnVerdict[Taken], verdict: Taken | QuizcastError) -> None:
+    trace.part("intake", began_ns)
+    told(verdict)
+
+
+def _receipt(question: int, packed: bool, taken: Taken) -> RawReply:
     receipt = AnswerReceipt(question=question, received_at=taken.received_at, duplicate=taken.duplicate)
     if packed:
         return TAKEN, _HEADERS[MSGPACK], encode_msgpack(receipt)

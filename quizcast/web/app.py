@@ -31,7 +31,7 @@ from quizcast.ids import new_id
 from quizcast.logs import about
 from quizcast.settings import Settings
 from quizcast.web import answers, hosts, participants, streams
-from quizcast.web.guard import Headers, claims_of
+from quizcast.web.guard import claims_of
 from quizcast.web.hot import HotRoad, too_many
 from quizcast.web.http import (
     EXPOSED_HEADERS,
@@ -49,7 +49,7 @@ from quizcast.web.images import Images
 from quizcast.web.openapi import document
 from quizcast.web.operations import Operations
 from quizcast.web.pages import Pages
-from quizcast.web.protocol import Handler, Refusal
+from quizcast.web.protocol import Handler, Headers, Refusal
 from quizcast.web.readiness import Readiness
 from quizcast.web.services import Services, opened
 
@@ -98,14 +98,14 @@ class App:
         """What is said to a request that is refused before it is parsed, if it is; the protocol asks."""
         return self._hot_road.refusal(data)
 
-    def hot_handler(self, method: bytes, url: bytes, *, full: bool) -> Handler | None:
+    def hot_handler(self, method: bytes, path: bytes, *, full: bool) -> Handler | None:
         """What serves a request on the hot road, if that is where it goes; the protocol asks.
 
         `full`: its connection is one too many, and all but `OPERATIONS` are told so.
         """
-        if full and url.partition(b"?")[0] not in OPERATIONS:
+        if full and path not in OPERATIONS:
             return too_many
-        return self._hot_road.handler(method, url)
+        return self._hot_road.handler(method, path)
 
     def _route(self, endpoint: Endpoint) -> Route:
         async def serve(request: Request) -> Response:

@@ -58,7 +58,6 @@ class Gate:
         services, address = self._services(), _ADDRESS.match(data)
         if services is None or address is None or services.hub.draining:
             return None
-        began = time.perf_counter()
         join, game_id = address.groups()
         if game_id is not None:
             full, over = services.intake.answers_full(game_id.decode()), self._answers
@@ -66,7 +65,10 @@ class Gate:
             full, over = services.intake.joins_full, self._joins
         else:
             full, over = services.hub.full, self._streams
-        return over.refusal(began) if full and _whole(data) else None
+        if not full:
+            return None
+        began = time.perf_counter()
+        return over.refusal(began) if _whole(data) else None
 
 
 def _whole(data: bytes) -> bool:

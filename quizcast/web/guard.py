@@ -1,6 +1,6 @@
 """Who is calling: the token of a request, wherever it was put, and what a cookie alone may not do; inside `web`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -9,6 +9,7 @@ from starlette.requests import cookie_parser
 from quizcast.auth import Claims, Kind, Tokens
 from quizcast.errors import NotAuthenticated, OriginRefused, QuizcastError, TokenInvalid
 from quizcast.web.http import Who
+from quizcast.web.protocol import Headers
 
 HOST_COOKIE = "quizcast_host"
 PARTICIPANT_COOKIE = "quizcast_participant"
@@ -30,24 +31,6 @@ COOKIES: Mapping[Who, tuple[str, ...]] = {
 
 
 Query: TypeAlias = Mapping[str, Sequence[str]]  # as `parse_qs` gives it
-
-
-class Headers:
-    """A request's headers, to be asked for by their names in small letters; of one that comes twice, the last."""
-
-    __slots__ = ("_raw",)
-
-    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
-        self._raw = dict(raw)
-
-    def get(self, name: bytes) -> str | None:
-        """A header's value, if the request has it."""
-        value = self._raw.get(name)
-        return None if value is None else value.decode("latin-1")
-
-    def text(self, name: bytes) -> str:
-        """A header's value, or nothing."""
-        return self._raw.get(name, b"").decode("latin-1")
 
 
 def claims_of(
@@ -103,9 +86,8 @@ def _of_cookies(headers: Headers, who: Who, tokens: Tokens, game_id: str) -> Cla
 def _same_origin(headers: Headers) -> bool:
     """A browser says where a change comes from; what says nothing is no browser, and has no cookie by accident."""
     if (site := headers.get(b"sec-fetch-site")) is not None:
-        return site in ("same-origin", "none")
-    origin = headers.get(b"origin")
+        return site in (b"same-origin", b"none")
     try:
-        return origin is None or urlsplit(origin).netloc == headers.text(b"host")
+        return b"origin" not in headers or urlsplit(headers.text(b"origin")).netloc == headers.text(b"host")
     except ValueError:  # no browser sends such an address
         return False

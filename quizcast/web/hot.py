@@ -9,28 +9,38 @@ import logging
 import random
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, unquote_to_bytes, urlsplit
 
 from quizcast import tracing
 from quizcast.errors import Draining, GameOver, Overloaded, QuizcastError
 from quizcast.hub import FULL_RETRY_S
+from quizcast.metrics import Timings
 from quizcast.settings import Settings
 from quizcast.web import answers, participants, streams
+from quizcast.web.answers import Respond
 from quizcast.web.gate import Gate
-from quizcast.web.guard import Headers, claims_of
-from quizcast.web.http import EXPOSED_HEADERS, SMALL_BODY_MAX, Endpoint, RawReply, Who, counted, problem
-from quizcast.web.protocol import Handler, HotRequest, Refusal
+from quizcast.web.guard import claims_of
+from quizcast.web.http import (
+    EXPOSED_HEADERS,
+    SMALL_BODY_MAX,
+    Endpoint,
+    RawReply,
+    Who,
+    problem,
+    request_timer,
+)
+from quizcast.web.protocol import Handler, Headers, HotRequest, RawHeaders, Refusal
 from quizcast.web.services import Services
 
 GAMES = b"/api/v1/games/"
 JOIN = b"/api/v1/join"
+ADDRESSES_KEPT = 100  # a hall answers to one, which is looked up thousands of times
 # 204 tells an EventSource to stop for good; anything else would have it come back for ever.
 OVER: RawReply = (204, [(b"cache-control", b"no-store")], b"")
 
-Respond: TypeAlias = Callable[[RawReply], None]
-Serve: TypeAlias = Callable[[Services, str, Headers, bytes, HotRequest, Respond], Coroutine[Any, Any, None] | None]
+Serve: TypeAlias = Callable[[Services, str, HotRequest, Respond], Coroutine[Any, Any, None] | None]
 
 log = logging.getLogger(__name__)
 
@@ -52,42 +62,37 @@ class HotRoad:
             (b"GET", b"events"): (streams.ENDPOINT, self._events),
         }
         self._gate = Gate(services)
+        self._of_game = lru_cache(maxsize=ADDRESSES_KEPT)(self._find)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._served: dict[Timings, list[float]] = {}  # in this turn of the loop: how long each request took
 
     def refusal(self, data: bytes) -> Refusal | None:
         """What is said to what came in on an idle line, if it is one whole request that is to be refused unparsed."""
         # What pages of other sites may see of it hangs on its headers: those are parsed first.
         return None if self._origins else self._gate.refusal(data)
 
-    def handler(self, method: bytes, url: bytes) -> Handler | None:
+    def handler(self, method: bytes, path: bytes) -> Handler | None:
         """What serves a request to this address, when it is one of the two kinds."""
-        path, _, query = url.partition(b"?")
         if b"%" in path or not path.startswith(b"/"):  # some proxies name the host in the address too
             path = unquote_to_bytes(path if path.startswith(b"/") else urlsplit(path).path)
-        if (method, path) == (b"POST", JOIN):
-            return self._join()
-        if not path.startswith(GAMES):
-            return None
-        game_id, _, action = path[len(GAMES) :].partition(b"/")
-        if (route := self._routes.get((method, action))) is None:
-            return None
-        return partial(self._serve, *route, game_id.decode("latin-1"), query)
+        if path == JOIN:
+            return self._join() if method == b"POST" else None
+        return self._of_game(method, path)
 
-    def _serve(self, endpoint: Endpoint, serve: Serve, game_id: str, query: bytes, request: HotRequest) -> None:
-        began, headers = time.perf_counter(), Headers(request.headers)
+    def _find(self, method: bytes, path: bytes) -> Handler | None:
+        game_id, _, action = path.removeprefix(GAMES).partition(b"/")
+        if not path.startswith(GAMES) or (route := self._routes.get((method, action))) is None:
+            return None
+        return partial(self._serve, *route, game_id.decode("latin-1"))
+
+    def _serve(self, endpoint: Endpoint, serve: Serve, game_id: str, request: HotRequest) -> None:
         services = self._services()
-
-        def respond(reply: RawReply) -> None:
-            status, own, body = reply
-            close = services is None or services.hub.draining or len(request.body) > SMALL_BODY_MAX
-            request.reply(status, [*own, *self._allowing(headers)], body, close=close)
-            counted(endpoint, status, began)
-
+        respond = partial(self._respond, services, endpoint, request, time.perf_counter())
         if services is None:
             respond(problem(Draining(retry_after_s=1)))
             return
         try:
-            later = serve(services, game_id, headers, query, request, respond)
+            later = serve(services, game_id, request, respond)
         except Exception:
             log.exception("a hot request could not be served")
             respond(problem(QuizcastError()))
@@ -96,6 +101,14 @@ class HotRoad:
             task = asyncio.get_running_loop().create_task(self._finish(later, respond))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _respond(
+        self, services: Services | None, endpoint: Endpoint, request: HotRequest, began: float, reply: RawReply
+    ) -> None:
+        status, headers, body = reply
+        close = services is None or services.hub.draining or len(request.body) > SMALL_BODY_MAX
+        request.reply(status, self._told(headers, request.headers), body, close=close)
+        self._count(endpoint, status, began)
 
     async def _finish(self, work: Coroutine[Any, Any, None], respond: Respond) -> None:
         try:
@@ -113,32 +126,30 @@ class HotRoad:
         try:
             services.intake.admit_join()
         except QuizcastError as error:
-            return partial(self._serve, participants.ENDPOINT, _refusing(problem(error)), "", b"")
+            return partial(self._serve, participants.ENDPOINT, _refusing(problem(error)), "")
         return None
 
     def _answer(
-        self, services: Services, game_id: str, headers: Headers, _query: bytes, request: HotRequest, respond: Respond
+        self, services: Services, game_id: str, request: HotRequest, respond: Respond
     ) -> Coroutine[Any, Any, None] | None:
-        trace = tracing.begin(answers.ENDPOINT.method, answers.ENDPOINT.path, game_id)
+        trace = tracing.begin(answers.ENDPOINT.method, answers.ENDPOINT.path, game_id) if tracing.on() else None
         if trace is not None:
             respond = _traced(trace, respond)
-        if answers.submit(services, game_id, headers, request.body, respond, trace):
+        if answers.submit(services, game_id, request, respond, trace):
             return None
+        return self._answer_when_read(services, game_id, request, respond, trace)
 
-        async def when_read() -> None:
-            try:
-                await services.games.quiz(game_id)
-                if not answers.submit(services, game_id, headers, request.body, respond, trace):
-                    raise Overloaded(retry_after_s=1)  # so many games at once that the quiz is gone again
-            except QuizcastError as error:
-                respond(problem(error))
-
-        return when_read()
+    async def _answer_when_read(
+        self, services: Services, game_id: str, request: HotRequest, respond: Respond, trace: tracing.Trace | None
+    ) -> None:
+        await services.games.quiz(game_id)
+        if not answers.submit(services, game_id, request, respond, trace):
+            raise Overloaded(retry_after_s=1)  # so many games at once that the quiz is gone again
 
     def _events(
-        self, services: Services, game_id: str, headers: Headers, query: bytes, request: HotRequest, respond: Respond
+        self, services: Services, game_id: str, request: HotRequest, respond: Respond
     ) -> Coroutine[Any, Any, None] | None:
-        began, asked = time.perf_counter(), parse_qs(query.decode("latin-1"))
+        began, headers, asked = time.perf_counter(), request.headers, parse_qs(request.query.decode("latin-1"))
 
         async def open_stream() -> None:
             claims = claims_of("GET", headers, Who.VIEWER, services.tokens, query=asked, game_id=game_id)
@@ -148,18 +159,33 @@ class HotRoad:
             except GameOver:
                 respond(OVER)
                 return
-            transport = request.stream(streams.ENDPOINT.status, [*streams.HEADERS, *self._allowing(headers)])
+            transport = request.stream(streams.ENDPOINT.status, self._told(streams.HEADERS, headers))
             if transport is not None:
                 opened = streams.begin(services, arrival, transport)
                 request.left = partial(streams.leave, services, game_id, opened)
-                counted(streams.ENDPOINT, streams.ENDPOINT.status, began)
+                self._count(streams.ENDPOINT, streams.ENDPOINT.status, began)
 
         return open_stream()
 
+    def _count(self, endpoint: Endpoint, status: int, began: float) -> None:
+        """A request has been served that came in at `began`; a group's replies go out together, and count together."""
+        if not self._served:
+            asyncio.get_running_loop().call_soon(self._count_served)
+        self._served.setdefault(request_timer(endpoint.method, endpoint.path, status), []).append(
+            time.perf_counter() - began
+        )
+
+    def _count_served(self) -> None:
+        for timer, seconds in self._served.items():
+            timer.observe_all(seconds)
+        self._served = {}
+
+    def _told(self, own: RawHeaders, headers: Headers) -> RawHeaders:
+        """A reply's own headers, with what pages of other sites need to see of it, where they are allowed to."""
+        return [*own, *self._allowing(headers)] if self._origins else own
+
     def _allowing(self, headers: Headers) -> Iterable[tuple[bytes, bytes]]:
-        """What pages of other sites need to see of a reply, where they are allowed to; as the middleware has it."""
-        if not self._origins:
-            return
+        """As the middleware has it."""
         origin = headers.text(b"origin")
         if origin and "*" in self._origins:
             yield b"access-control-allow-origin", b"*"
@@ -179,9 +205,7 @@ def _traced(trace: tracing.Trace, respond: Respond) -> Respond:
 
 
 def _refusing(refusal: RawReply) -> Serve:
-    def serve(
-        _services: Services, _id: str, _headers: Headers, _query: bytes, _request: HotRequest, respond: Respond
-    ) -> None:
+    def serve(_services: Services, _game_id: str, _request: HotRequest, respond: Respond) -> None:
         respond(refusal)
 
     return serve

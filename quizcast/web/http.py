@@ -6,23 +6,21 @@ Invariants: no input gets a traceback or a 500, and no token is ever in a URL th
 
 import functools
 import math
-import time
 from collections.abc import Awaitable, Callable, Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated, Any, NoReturn, TypeAlias, cast
 
 import msgspec
 from msgspec import UNSET
-from prometheus_client import Histogram
 from starlette.requests import Request
 from starlette.responses import Response
 
 from quizcast import errors
 from quizcast.auth import Claims
 from quizcast.errors import BodyTooLarge, InvalidInput, MalformedBody, QuizcastError, UnsupportedMedia
-from quizcast.metrics import HTTP_SECONDS
+from quizcast.metrics import HTTP_SECONDS, Timings
 from quizcast.settings import Settings
-from quizcast.web.protocol import HOT_BODY_MAX
+from quizcast.web.protocol import HOT_BODY_MAX, RawHeaders
 from quizcast.web.services import Services
 from quizcast.wire.api import FieldProblem, ProblemDocument, encode_json, encode_msgpack
 
@@ -55,7 +53,7 @@ STATUS: dict[type[QuizcastError], int] = {
 }
 
 
-class Who(Enum):
+class Who(StrEnum):  # whose hash is that of a string: an `Enum` computes its own in Python, at every look-up
     """Who may call a route; checked before the handler runs."""
 
     ANYONE = "anyone"
@@ -242,7 +240,7 @@ def status_of(error: QuizcastError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-RawReply: TypeAlias = tuple[int, list[tuple[bytes, bytes]], bytes]  # status, headers without the length, body
+RawReply: TypeAlias = tuple[int, RawHeaders, bytes]  # status, headers without the length, body
 
 
 def problem(error: QuizcastError) -> RawReply:
@@ -266,13 +264,8 @@ def problem(error: QuizcastError) -> RawReply:
     return status, headers, encode_json(document)
 
 
-def counted(endpoint: Endpoint, status: int, began: float) -> None:
-    """A request has been served that came in at `began`, by `time.perf_counter`."""
-    request_timer(endpoint.method, endpoint.path, status).observe(time.perf_counter() - began)
-
-
 @functools.lru_cache(maxsize=1000)  # finding a metric by its labels costs as much as the rest of counting an answer
-def request_timer(method: str, route: str, status: int) -> Histogram:
+def request_timer(method: str, route: str, status: int) -> Timings:
     """What counts requests of a kind."""
     return HTTP_SECONDS.labels(method, route, status)
 

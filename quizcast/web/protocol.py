@@ -6,6 +6,7 @@ then all that is left of it is the line. Everything else is ASGI, and all other 
 """
 
 import asyncio
+import functools
 import logging
 import resource
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from quizcast.metrics import CONNECTIONS_REFUSED
 
-Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+RawHeaders: TypeAlias = Sequence[tuple[bytes, bytes]]
 Refusal: TypeAlias = tuple[int, bytes]  # status, and what is `written` behind the headers of the server itself
 
 END = b"0\r\n\r\n"  # the last chunk of a stream
@@ -36,6 +37,18 @@ GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 log = logging.getLogger(__name__)
 
+_NONE: Any = ()  # of a request's headers and scope, on a line without one
+
+
+class Headers(dict[bytes, bytes]):
+    """A request's headers by their names in small letters; of one that comes twice, the last."""
+
+    __slots__ = ()
+
+    def text(self, name: bytes) -> str:
+        """A header's value, or nothing."""
+        return self.get(name, b"").decode("latin-1")
+
 
 class _Nobody:
     """Takes the place of the event by which uvicorn wakes a request's task, where there is none."""
@@ -51,20 +64,31 @@ class HotRequest:
     requests that come behind it on the same line wait, and a server that stops lets it come to its end.
     """
 
-    __slots__ = ("_protocol", "body", "disconnected", "handler", "headers", "keep_alive", "left", "response_complete")
+    __slots__ = (
+        "_protocol",
+        "body",
+        "disconnected",
+        "handler",
+        "headers",
+        "keep_alive",
+        "left",
+        "query",
+        "response_complete",
+    )
     message_event = _Nobody()
     more_body = False  # when it is handed over; uvicorn need not keep it to swallow what may still be passed over
 
-    def __init__(self, protocol: "QuizcastProtocol", handler: "Handler", *, keep_alive: bool) -> None:
-        self.headers: Sequence[tuple[bytes, bytes]] = protocol.headers
+    def __init__(self, protocol: "QuizcastProtocol", handler: "Handler", headers: Headers, query: bytes) -> None:
+        self.headers = headers
+        self.query = query
         self.body = b""
         self.handler: Handler | None = handler
         self.left: Callable[[], None] | None = None  # called once when a stream's line is gone
-        self.keep_alive = keep_alive
+        self.keep_alive = True
         self.disconnected = self.response_complete = False
         self._protocol = protocol
 
-    def reply(self, status: int, headers: Headers, body: bytes, *, close: bool = False) -> None:
+    def reply(self, status: int, headers: RawHeaders, body: bytes, *, close: bool = False) -> None:
         """Answer, and let the line go on with the next request; `close` ends it instead.
 
         Does nothing when the client has gone. Cuts the line of what has become a stream, and of who does not read.
@@ -84,7 +108,7 @@ class HotRequest:
             protocol.transport.close()
         protocol.on_response_complete()
 
-    def stream(self, status: int, headers: Headers) -> asyncio.WriteTransport | None:
+    def stream(self, status: int, headers: RawHeaders) -> asyncio.WriteTransport | None:
         """Begin an answer of which the body's chunks are written to the transport, after which that is closed.
 
         None when the client has gone.
@@ -94,11 +118,12 @@ class HotRequest:
             return None
         protocol.transport.write(protocol.head(status, headers) + b"transfer-encoding: chunked\r\n\r\n")
         # It may last for hours: nothing is kept of what was asked.
-        self.headers, self.body, self.handler = (), b"", None
+        self.headers, self.query, self.body, self.handler = _NO_HEADERS, b"", b"", None
         protocol.became_stream(self)
         return protocol.transport
 
 
+_NO_HEADERS = Headers()
 Handler: TypeAlias = Callable[[HotRequest], None]
 
 
@@ -108,7 +133,7 @@ class HotApp(Protocol):
     def refusal(self, data: bytes) -> Refusal | None:
         """What is said to what came in on an idle line, if it is one whole request that is to be refused unparsed."""
 
-    def hot_handler(self, method: bytes, url: bytes, *, full: bool) -> Handler | None:
+    def hot_handler(self, method: bytes, path: bytes, *, full: bool) -> Handler | None:
         """What serves a request, if it is to be served on the hot road; `full`: on one connection too many."""
 
 
@@ -116,7 +141,7 @@ class QuizcastProtocol(HttpToolsProtocol):
     """uvicorn's, with the hot road and limits to what a client may send, and in which time."""
 
     app: HotApp
-    _due = 0.0  # by when what is coming in has to be there, by the loop's clock; 0 while nothing is coming in
+    _due = 0.0  # by when what is to come in has to be there, by the loop's clock; 0 while it is us who are waited for
     _unread_due = 0.0  # by when some of a reply has to be read; 0 while it is
     _full = False  # one line too many
     _in_head = False
@@ -141,12 +166,12 @@ class QuizcastProtocol(HttpToolsProtocol):
         """httptools calls this as a request begins."""
         self._in_head, self._head_size = True, 0
         self._due = self.loop.time() + HEAD_S
-        super().on_message_begin()
+        self.url, self.headers = b"", []
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """httptools calls this with a header, or with one that comes behind a body: no proxy has looked at those."""
         if self._in_head:
-            super().on_header(name, value)
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """httptools calls this when a request's head is there."""
@@ -154,15 +179,31 @@ class QuizcastProtocol(HttpToolsProtocol):
         self._due += BODY_S
         if len(self.headers) > HEADERS_MAX:
             raise ValueError("too many headers")  # which is a 400 and the end of the line, by uvicorn
-        handler = self.app.hot_handler(self.parser.get_method(), self.url, full=self._full)
+        headers = Headers(self.headers)
+        path, _, query = self.url.partition(b"?")
+        expects = headers.get(b"expect", b"").lower() == b"100-continue"
+        handler = self.app.hot_handler(self.parser.get_method(), path, full=self._full)
         if handler is None:
+            self._make_scope()
+            self.expect_100_continue = expects
             super().on_headers_complete()
             return
-        # Of what is to be upgraded, which is never done here, the parser reads the head alone: the line ends with it.
-        keep_alive = self.parser.should_keep_alive() and not self.parser.should_upgrade()
-        self._coming = HotRequest(self, handler, keep_alive=keep_alive and self.parser.get_http_version() != "1.0")
-        if self.expect_100_continue and self._idle:
+        self._coming = HotRequest(self, handler, headers, query)
+        if not self.parser.should_keep_alive() or (b"connection" in headers and self._is_last()):
+            self._coming.keep_alive = False
+        if expects and self._idle:
             self.transport.write(GO_ON)
+
+    def _is_last(self) -> bool:
+        # Of what is to be upgraded, which is never done here, the parser reads the head alone: the line ends with it.
+        return self.parser.should_upgrade() or self.parser.get_http_version() == "1.0"
+
+    def _make_scope(self) -> None:
+        """What uvicorn makes of each request as it begins, and only ASGI has a use for."""
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        self.url = url
+        self.headers += headers  # which is the scope's list
 
     def on_body(self, body: bytes) -> None:
         """httptools calls this with a piece of a body."""
@@ -179,10 +220,13 @@ class QuizcastProtocol(HttpToolsProtocol):
         self._due = 0.0
         if self._coming is not None:
             self._hand_over(self._coming)
-        elif self._passing_over:
+            return
+        if self._passing_over:
             self._passing_over = False
         else:
             super().on_message_complete()
+        if self._idle:  # its reply has gone out before
+            self._rest()
 
     def _hand_over(self, request: HotRequest) -> None:
         waits = not self._idle
@@ -214,7 +258,13 @@ class QuizcastProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Called when an answer is out. A phone's line idles for most of a game: keep nothing by it."""
-        super().on_response_complete()
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
+            elif not self._due:  # the next one is not on its way
+                self._rest()
         # A body that is still coming in is uvicorn's to swallow, and needs the cycle for that.
         if self.cycle is not None and self.cycle.response_complete and not self.cycle.more_body:
             self.cycle = cast("Any", None)
@@ -228,11 +278,15 @@ class QuizcastProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self.transport.write(self.head(status, ()) + rest)
-        super().on_response_complete()
+        self._rest()
         if held:
             self.data_received(held)
 
-    def head(self, status: int, headers: Headers) -> bytes:
+    def _rest(self) -> None:
+        # uvicorn would set a timer for this, and cancel it as the next request comes: for each of them.
+        self._due = self.loop.time() + self.timeout_keep_alive
+
+    def head(self, status: int, headers: RawHeaders) -> bytes:
         """A reply's head, up to where a body's length would be told."""
         return STATUS_LINE[status] + _lines((*self.server_state.default_headers, *headers))
 
@@ -248,8 +302,8 @@ class QuizcastProtocol(HttpToolsProtocol):
         self._let_go()
 
     def _let_go(self) -> None:
-        # As before the first request. The scope is let go of, not cleared: the app may not have returned yet.
-        self.url, self.headers, self.scope = b"", [], cast("Any", {})
+        # The scope is let go of, not cleared: the app may not have returned yet.
+        self.url, self.headers, self.scope = b"", _NONE, _NONE
 
     def data_received(self, data: bytes) -> None:
         """asyncio calls this with what has come in."""
@@ -266,12 +320,9 @@ class QuizcastProtocol(HttpToolsProtocol):
                 # Not at once: the loop reads from its lines as long as many have something to say, and a line that has
                 # its answer soon has. Nobody's turn would come while more is refused than can be read.
                 self._held, self._due = b"", 0.0
-                self._unset_keepalive_if_required()  # or the line could be closed for idling just before its turn
                 self.loop.call_soon(self._refuse, *refusal)
                 return
         super().data_received(data)
-        if not self._due and self._idle and self.timeout_keep_alive_task is None:  # it was no more than an empty line
-            self._due = self.loop.time() + HEAD_S
         if was_in_head and self._in_head:
             self._head_size += len(data)
             if self._head_size > HEAD_MAX and not self.transport.is_closing():
@@ -329,12 +380,13 @@ def cut_slow(lines: Iterable[object], now: float) -> None:
         line.cut(now)
 
 
-def written(headers: Headers, body: bytes) -> bytes:
+def written(headers: RawHeaders, body: bytes) -> bytes:
     """Headers and a body, with the body's length."""
-    return b"%bcontent-length: %d\r\n\r\n%b" % (_lines(headers), len(body), body)
+    return b"%bcontent-length: %d\r\n\r\n%b" % (_lines(tuple(headers)), len(body), body)
 
 
-def _lines(headers: Headers) -> bytes:
+@functools.lru_cache(maxsize=100)  # a few kinds of replies; what changes in them, once a second, is the date
+def _lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
     return b"".join([part for name, value in headers for part in (name, b": ", value, b"\r\n")])
 
 

@@ -273,9 +273,9 @@ async def test_a_body_has_longer_than_a_head_and_not_for_ever(running: Running, 
         late(running, BODY)  # a request that is there may take as long as it likes to be answered
         running.app.reply()
     assert (await line.reply())[1].endswith(b"12345")
-    late(running, BODY)  # and a line that has been answered may idle: that is uvicorn's to end
+    late(running, SOON)  # and a line that has been answered may idle for a while
     line.send(post(b"12345", path)[:-1])
-    await until(lambda: any(one._due for one in running.server.server_state.connections))
+    await until(lambda: any(one.cycle or one._coming for one in running.server.server_state.connections))
     late(running, BODY)
     head, _ = await line.reply()
     assert head.startswith(b"http/1.1 408 ")
@@ -300,9 +300,37 @@ async def test_an_empty_line_behind_an_answer_buys_no_time(running: Running) -> 
     await running.waiting(1)
     running.app.reply()
     await line.reply()
+    (connection,) = running.server.server_state.connections
+    due = connection._due
     line.send(b"\r\n")
-    await until(lambda: any(one._due for one in running.server.server_state.connections))
-    late(running, HEAD)
+    await asyncio.sleep(0.05)
+    assert connection._due == due
+
+
+@pytest.mark.parametrize("path", ["/hot", "/task"])
+async def test_a_line_that_idles_is_ended_without_a_word(running: Running, path: str) -> None:  # noqa: F811
+    line, kept_s = await running.line(), running.server.config.timeout_keep_alive
+    line.send(post(b"x", path))
+    if path == "/hot":
+        await running.waiting(1)
+        running.app.reply()
+    await line.reply()
+    late(running, kept_s - 1)
+    line.send(post(b"y", "/task"))
+    assert (await line.reply())[1] == b"task:y"
+    late(running, kept_s + 1)
+    assert await line.ended()
+
+
+async def test_a_line_idles_as_long_when_its_reply_came_before_the_end_of_the_body(running: Running) -> None:  # noqa: F811
+    line, kept_s = await running.line(), running.server.config.timeout_keep_alive
+    line.send(post(b"x" * protocol.HOT_BODY_MAX * 2)[:-1])
+    await running.waiting(1)
+    running.app.reply()
+    await line.reply()
+    line.send(b"x")
+    await asyncio.sleep(0.05)
+    late(running, kept_s + 1)
     assert await line.ended()
 
 

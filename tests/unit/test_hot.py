@@ -8,6 +8,7 @@ import pytest
 from quizcast.settings import Settings
 from quizcast.web.app import App
 from quizcast.web.hot import HotRoad
+from quizcast.web.protocol import Headers
 
 SITE = "https://quiz.example.org"
 
@@ -16,8 +17,8 @@ class Asked:
     """A request that keeps its reply."""
 
     def __init__(self, origin: str = "") -> None:
-        self.headers = [(b"origin", origin.encode())] if origin else []
-        self.body = b"{}"
+        self.headers = Headers({b"origin": origin.encode()} if origin else {})
+        self.body, self.query = b"{}", b""
         self.said: tuple[int, dict[bytes, bytes], bytes] | None = None
         self.closed = False
 
@@ -27,7 +28,8 @@ class Asked:
 
 def asked(road: HotRoad, method: bytes, url: bytes, origin: str = "") -> Any:
     request = Asked(origin)
-    handler = road.handler(method, url)
+    path, _, request.query = url.partition(b"?")
+    handler = road.handler(method, path)
     assert handler is not None
     handler(request)  # type: ignore[arg-type]
     return request
@@ -44,7 +46,7 @@ def asked(road: HotRoad, method: bytes, url: bytes, origin: str = "") -> Any:
         (b"GET", b"/api/v1/games/g/events?token=t&last_event_id=1-2"),
     ],
 )
-def test_answers_and_streams_go_by_it_and_say_when_there_are_no_services(method: bytes, url: bytes) -> None:
+async def test_answers_and_streams_go_by_it_and_say_when_there_are_no_services(method: bytes, url: bytes) -> None:
     request = asked(HotRoad(Settings(), lambda: None), method, url)
     assert request.said[0] == 503
     assert request.said[1][b"retry-after"] == b"1"

@@ -22,9 +22,10 @@ from quizcast.errors import (
     TooMany,
 )
 from quizcast.store import accounts
-from quizcast.web.guard import HOST_COOKIE, REFRESH_COOKIE, Headers, from_own_page, in_cookies
+from quizcast.web.guard import HOST_COOKIE, REFRESH_COOKIE, from_own_page, in_cookies
 from quizcast.web.hosts.parts import host_route
 from quizcast.web.http import Call, Endpoint, Handler, Reply, Who, cookie
+from quizcast.web.protocol import Headers
 from quizcast.wire.api import (
     HostView,
     Login,
