@@ -162,6 +162,11 @@ class Intake:
         """Whether `submit` would refuse an answer to this game, as far as is known; cheap to ask."""
         return self._answer_lanes[self._shard_of(game_id)].full
 
+    @property
+    def some_full(self) -> bool:
+        """Whether there is any game for which `answers_full`."""
+        return any([lane.full for lane in self._answer_lanes])
+
     def admit_answer(self, participant_id: str) -> None:
         """Count somebody's try to answer. Raises `TooManyAnswers`."""
         if (wait_s := self._pace.count(participant_id)) is not None:

@@ -22,6 +22,7 @@ from quizcast.web.protocol import Refusal, written
 from quizcast.web.services import Services
 
 _ADDRESS = re.compile(rb"(?:POST /api/v1/(?:(join)|games/(\w+)/answers)|GET /api/v1/games/\w+/events)[? ]")
+_TO_A_GAME = b"POST /api/v1/games/"
 # Headers that say where a request ends and what becomes of its line. After a bare line feed, too: some parsers take it.
 _FRAMING = re.compile(rb"\n(content-length|transfer-encoding|connection|expect|upgrade)[ \t]*:[ \t]*([^\r\n]*)", re.I)
 _KEEP_ALIVE = b"keep-alive"
@@ -55,8 +56,12 @@ class Gate:
 
     def refusal(self, data: bytes) -> Refusal | None:
         """What is said to a request that came in in one piece on an idle line, if it is to be refused at once."""
-        services, address = self._services(), _ADDRESS.match(data)
-        if services is None or address is None or services.hub.draining:
+        services = self._services()
+        # Nearly all that comes: no need to look at where exactly it goes.
+        if services is None or (data.startswith(_TO_A_GAME) and not services.intake.some_full):
+            return None
+        address = _ADDRESS.match(data)
+        if address is None or services.hub.draining:
             return None
         join, game_id = address.groups()
         if game_id is not None:

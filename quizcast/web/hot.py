@@ -8,6 +8,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
@@ -64,7 +65,8 @@ class HotRoad:
         self._gate = Gate(services)
         self._of_game = lru_cache(maxsize=ADDRESSES_KEPT)(self._find)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._served: dict[Timings, list[float]] = {}  # in this turn of the loop: how long each request took
+        # How long each request took that was served in this turn of the loop.
+        self._served: defaultdict[Timings, list[float]] = defaultdict(list)
 
     def refusal(self, data: bytes) -> Refusal | None:
         """What is said to what came in on an idle line, if it is one whole request that is to be refused unparsed."""
@@ -171,14 +173,12 @@ class HotRoad:
         """A request has been served that came in at `began`; a group's replies go out together, and count together."""
         if not self._served:
             asyncio.get_running_loop().call_soon(self._count_served)
-        self._served.setdefault(request_timer(endpoint.method, endpoint.path, status), []).append(
-            time.perf_counter() - began
-        )
+        self._served[request_timer(endpoint.method, endpoint.path, status)].append(time.perf_counter() - began)
 
     def _count_served(self) -> None:
         for timer, seconds in self._served.items():
             timer.observe_all(seconds)
-        self._served = {}
+        self._served.clear()
 
     def _told(self, own: RawHeaders, headers: Headers) -> RawHeaders:
         """A reply's own headers, with what pages of other sites need to see of it, where they are allowed to."""

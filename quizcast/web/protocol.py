@@ -37,8 +37,6 @@ GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 log = logging.getLogger(__name__)
 
-_NONE: Any = ()  # of a request's headers and scope, on a line without one
-
 
 class Headers(dict[bytes, bytes]):
     """A request's headers by their names in small letters; of one that comes twice, the last."""
@@ -141,6 +139,8 @@ class QuizcastProtocol(HttpToolsProtocol):
     """uvicorn's, with the hot road and limits to what a client may send, and in which time."""
 
     app: HotApp
+    cycle: Any  # of the request that is being served: uvicorn's own, or a `HotRequest`
+    scope: Any
     _due = 0.0  # by when what is to come in has to be there, by the loop's clock; 0 while it is us who are waited for
     _unread_due = 0.0  # by when some of a reply has to be read; 0 while it is
     _full = False  # one line too many
@@ -230,7 +230,7 @@ class QuizcastProtocol(HttpToolsProtocol):
 
     def _hand_over(self, request: HotRequest) -> None:
         waits = not self._idle
-        self._coming, self.cycle = None, cast("Any", request)
+        self._coming, self.cycle = None, request
         if waits:  # for the one ahead of it on the line to be answered, as uvicorn has its own wait
             self.flow.pause_reading()
             self.pipeline.appendleft((cast("Any", request), cast("Any", self.app)))
@@ -267,7 +267,7 @@ class QuizcastProtocol(HttpToolsProtocol):
                 self._rest()
         # A body that is still coming in is uvicorn's to swallow, and needs the cycle for that.
         if self.cycle is not None and self.cycle.response_complete and not self.cycle.more_body:
-            self.cycle = cast("Any", None)
+            self.cycle = None
             if not self._in_head:  # of the next request
                 self._let_go()
 
@@ -303,7 +303,7 @@ class QuizcastProtocol(HttpToolsProtocol):
 
     def _let_go(self) -> None:
         # The scope is let go of, not cleared: the app may not have returned yet.
-        self.url, self.headers, self.scope = b"", _NONE, _NONE
+        self.url, self.headers, self.scope = b"", [], None
 
     def data_received(self, data: bytes) -> None:
         """asyncio calls this with what has come in."""
@@ -361,7 +361,7 @@ class QuizcastProtocol(HttpToolsProtocol):
         stream, self._stream = self._stream, None
         # The line, its request and its stream would hold each other, and collections that find them are rare.
         if isinstance(self.cycle, HotRequest):
-            self.cycle = cast("Any", None)
+            self.cycle = None
         if stream is not None and stream.left is not None:
             left, stream.left = stream.left, None
             left()

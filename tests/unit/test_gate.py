@@ -14,7 +14,7 @@ ANSWERS, EVENTS, JOIN = b"POST /api/v1/games/g1/answers", b"GET /api/v1/games/g1
 
 
 def gate(*, over: bool = True, draining: bool = False) -> Gate:
-    intake = SimpleNamespace(answers_full=lambda game_id: over and game_id == "g1", joins_full=over)
+    intake = SimpleNamespace(some_full=over, answers_full=lambda game_id: over and game_id == "g1", joins_full=over)
     services: Any = SimpleNamespace(intake=intake, hub=SimpleNamespace(full=over, draining=draining))
     return Gate(lambda: services)
 

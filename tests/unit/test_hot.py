@@ -1,9 +1,11 @@
 """The hot road's door: what goes by it, what is said while there are no services, and to pages of other sites."""
 
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 
 from quizcast.settings import Settings
 from quizcast.web.app import App
@@ -69,6 +71,17 @@ async def test_answers_and_streams_go_by_it_and_say_when_there_are_no_services(m
 )
 def test_everything_else_goes_by_the_router(method: bytes, url: bytes) -> None:
     assert HotRoad(Settings(), lambda: None).handler(method, url) is None
+
+
+async def test_requests_of_one_turn_of_the_loop_are_counted_in_the_next() -> None:
+    labels = {"method": "POST", "route": "/games/{game_id}/answers", "status": "503"}
+    before = REGISTRY.get_sample_value("quizcast_http_seconds_count", labels) or 0
+    road = HotRoad(Settings(), lambda: None)
+    for turn in (1, 2):
+        for _ in range(3):
+            asked(road, b"POST", b"/api/v1/games/g/answers")
+        await asyncio.sleep(0)
+        assert REGISTRY.get_sample_value("quizcast_http_seconds_count", labels) == before + 3 * turn
 
 
 @pytest.mark.parametrize("origins", [(SITE,), ("*",), ()])
