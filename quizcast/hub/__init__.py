@@ -108,8 +108,10 @@ class Hub:
             STREAMS_REFUSED.labels("full").inc()
             raise StreamsFull(retry_after_s=random.choice(FULL_RETRY_S))
 
-    async def arrive(self, game_id: str, viewer: Viewer, resume: Position | None) -> Arrival:
-        """Find out what a viewer has to be told first; `go_live` then tells it.
+    async def arrive(
+        self, game_id: str, viewer: Viewer, resume: Position | None, gone: Callable[[], bool] = lambda: False
+    ) -> Arrival:
+        """Find out what a viewer has to be told first; `go_live` then tells it. For who is `gone` by then, nothing.
 
         Raises `StreamsFull`, `Draining`, `RedisUnavailable`, `GameUnknown`, `NotInGame`, and `GameOver` when the game
         has ended and the viewer has seen all of it.
@@ -121,7 +123,8 @@ class Hub:
             async with self._door:
                 self._linger(channel)
                 kicks = len(channel.kicks)
-                frames, at = await self._opening.frames(channel, viewer, resume)
+                nothing = list[bytes](), channel.head
+                frames, at = nothing if gone() else await self._opening.frames(channel, viewer, resume)
         finally:
             self._arriving -= 1
         if channel.over and (resume is None or resume == channel.head):

@@ -157,7 +157,7 @@ class HotRoad:
             claims = claims_of("GET", headers, Who.VIEWER, services.tokens, query=asked, game_id=game_id)
             resume = headers.text(b"last-event-id") or asked.get("last_event_id", [""])[0]
             try:
-                arrival = await streams.arrive(services, claims, game_id, resume)
+                arrival = await streams.arrive(services, claims, game_id, resume, lambda: request.disconnected)
             except GameOver:
                 respond(OVER)
                 return

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import resource
 import socket
 from pathlib import Path
@@ -24,6 +25,9 @@ from quizcast.web.protocol import LOOK_S, QuizcastProtocol, cut_slow
 # burst of answers on 1,000 connections. Rarer, then, and rarest of all the ones that look at everything.
 GC_THRESHOLDS = (50_000, 20, 1000)
 BACKLOG = 4096  # a whole hall connects within a second
+# libuv accepts one connection of a listening socket in each turn of its loop. When thousands come back at once, anybody
+# else who connects stands behind them all; they are let in sixteen at a time, by as many handles of the same socket.
+HANDLES = 16
 KEEP_ALIVE_S = 75  # above nginx's 60 s, so that it is the proxy who closes an idle connection
 GRACE_S = 10  # for requests that are under way when the streams have gone
 LINGER_S = 1.0  # with the door shut, while a line is left: who is inside sends a request within that, or has none
@@ -49,11 +53,23 @@ class WebServer(uvicorn.Server):
         """Begin to serve. What is there by now stays for good: the collector need never look at it again."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        await self._widen_door()
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         if self.started:
             notify.tell(notify.READY)
+
+    async def _widen_door(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def protocol() -> QuizcastProtocol:
+            return QuizcastProtocol(self.config, self.server_state, self.lifespan.state)
+
+        for one in [one for server in self.servers for one in server.sockets]:
+            for _ in range(HANDLES - 1):
+                handle = socket.socket(fileno=os.dup(one.fileno()))
+                self.servers.append(await loop.create_server(protocol, sock=handle, backlog=BACKLOG))
 
     async def _look(self) -> None:
         notify.tell(notify.ALIVE)

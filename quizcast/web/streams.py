@@ -5,6 +5,7 @@ same bytes into every transport, and a stream costs no task at all. It is served
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from sse_starlette import EventSourceResponse
@@ -39,10 +40,13 @@ async def viewer_of(services: Services, claims: Claims, game_id: str) -> Viewer:
     return Viewer(participant_id=claims.subject if claims.kind is Kind.PARTICIPANT else None)
 
 
-async def arrive(services: Services, claims: Claims, game_id: str, resume: str) -> Arrival:
-    """Find out what a viewer has to be told first. Raises what the endpoint's `errors` list, and `GameOver`."""
+async def arrive(services: Services, claims: Claims, game_id: str, resume: str, gone: Callable[[], bool]) -> Arrival:
+    """Find out what a viewer has to be told first, unless they are `gone` when it is their turn.
+
+    Raises what the endpoint's `errors` list, and `GameOver`.
+    """
     viewer = await viewer_of(services, claims, game_id)
-    return await services.hub.arrive(game_id, viewer, parse_position(resume))
+    return await services.hub.arrive(game_id, viewer, parse_position(resume), gone)
 
 
 def begin(services: Services, arrival: Arrival, transport: asyncio.WriteTransport) -> Stream:

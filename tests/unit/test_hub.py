@@ -113,6 +113,17 @@ def test_who_resumes_from_what_is_gone_is_told_so_and_gets_a_snapshot(resume: st
 
 
 @in_virtual_time
+async def test_nothing_is_read_for_who_has_left_before_it_was_their_turn() -> None:
+    log, _, hub = world()
+    log.append(GAME, "question")
+    await join(hub)
+    arrival = await hub.arrive(GAME, person("p1"), None, gone=lambda: True)
+    assert arrival.frames == []
+    assert hub.open_streams == 1
+    await hub.stop()
+
+
+@in_virtual_time
 async def test_what_is_published_between_arriving_and_going_live_is_neither_lost_nor_doubled() -> None:
     log, _, hub = world()
     log.append(GAME, "question")
