@@ -3,6 +3,7 @@
 import asyncio
 import os
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -37,7 +38,7 @@ from tests.production.redis_servers import (
     running_cluster,
 )
 
-PATIENCE_S = 120.0  # for 4,096 slots to move
+PATIENCE_S = 240.0  # for 4,096 slots to move, on a machine with five times the work it has cores for
 LOST_S = 20.0  # a failover takes the node timeout, an election and the first call after it
 
 
@@ -230,7 +231,11 @@ def test_a_master_is_added_in_mid_game_as_the_page_has_it(
     services: Services, database_url: str, redis_prefix: str, tmp_path: Path
 ) -> None:
     add, fix = blocks("docs/operations.md", "Shards, and growing")
-    with running_cluster(tmp_path / "cluster") as cluster:
+    # In memory: each of 4,096 slots is told to all masters, and each writes and syncs what it knows of the cluster.
+    with (
+        tempfile.TemporaryDirectory(dir="/dev/shm") as folder,
+        running_cluster(Path(folder) / "cluster") as cluster,
+    ):
         old = cluster.servers[:MASTERS]
         new, its_replica = (cluster.add(*free_ports(2)) for _ in range(2))
         env = environment(redis_url=cluster.url, queue_url=services.redis_url, database_url=database_url)
