@@ -266,9 +266,11 @@ async def test_in_a_burst_people_may_wait_for_long_before_the_next_is_refused() 
     assert refused.value.retry_after_s in RETRY_AFTER_S
     assert intake.answers_full("g0")
     assert not intake.answers_full("g1")
+    assert intake.some_full
     submissions.gate.set()
     await turns(20)
     assert not intake.answers_full("g0")
+    assert not intake.some_full
     assert len(told) == CALLS_AT_ONCE + 2
     intake.submit(answer(8), told.append)
     await turns(20)
