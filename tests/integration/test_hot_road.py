@@ -12,7 +12,17 @@ import pytest
 import uvicorn
 
 from quizcast.web.http import read_body
-from quizcast.web.protocol import END, HOT_BODY_MAX, Handler, HotRequest, QuizcastProtocol, Refusal, chunk, written
+from quizcast.web.protocol import (
+    END,
+    HOT_BODY_MAX,
+    Handler,
+    HotRequest,
+    QuizcastProtocol,
+    Refusal,
+    Refusals,
+    chunk,
+    written,
+)
 from tests.integration.live_game import until
 
 OK, HEADERS = 202, [(b"content-type", b"text/plain")]
@@ -25,6 +35,7 @@ class Echo:
         self.waiting: list[HotRequest] = []
         self.fault: Exception | None = None
         self.over = False
+        self.refusals = Refusals()
 
     def refusal(self, data: bytes) -> Refusal | None:
         return (503, written(HEADERS, b"over")) if self.over and data.startswith(b"POST /hot") else None
