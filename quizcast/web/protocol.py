@@ -122,9 +122,11 @@ class Refusals:
 
     def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
         until = time.perf_counter() + REFUSE_S
-        while self._waiting and time.perf_counter() < until:
+        while self._waiting:
             line, refusal = self._waiting.popleft()
             line.refuse(*refusal)
+            if time.perf_counter() >= until:
+                break
         self._going = bool(self._waiting)
         if self._going:
             loop.call_soon(self._go_on, loop)

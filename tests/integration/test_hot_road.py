@@ -209,6 +209,28 @@ async def test_a_line_is_not_closed_for_idling_while_a_request_on_it_is_about_to
     assert protocol.timeout_keep_alive_task is not None
 
 
+async def test_thousands_who_are_refused_leave_turns_to_those_who_were_let_in(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quizcast.web.protocol.REFUSE_S", 0.0)  # which one line takes longer than
+    lines = [await running.line() for _ in range(20)]
+    lines[0].send(post(b"in"))
+    await running.waiting(1)
+    running.app.over = True
+    connections = list(running.server.server_state.connections)
+    idle = [one for one in connections if one.cycle is None]
+    refused: list[int] = []
+    for one in idle:
+        one.data_received(post(b"out"))  # type: ignore[union-attr]
+    for _ in range(3):  # turns of the loop
+        await asyncio.sleep(0)
+        refused.append(sum(one._held is None for one in idle))  # type: ignore[union-attr]
+    assert 0 < refused[-1] < len(idle)
+    running.app.reply()
+    assert (await lines[0].reply())[1] == b"in"
+    assert {(await line.reply())[1] for line in lines[1:]} == {b"over"}
+
+
 async def test_a_body_that_looks_like_a_request_is_none(running: Running) -> None:
     line = await running.line()
     body = b"POST /hot HTTP/1.1"
