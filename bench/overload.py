@@ -13,7 +13,7 @@ from bench.sweep import Sweep
 
 SECONDS = 3.0
 PEOPLE = 15_000
-LINES = 4000  # that a request finds free: with fewer, the load would wait for the server to keep up
+LINES = PEOPLE  # one each: with fewer, the load would wait for the server to keep up, in a queue that is the loader's
 CAPACITY_LINES = 200
 WARM_S = 8.0
 PIN = "123456"

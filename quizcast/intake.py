@@ -26,9 +26,11 @@ Verdict = TypeVar("Verdict")
 OnVerdict = Callable[[Verdict | QuizcastError], None]
 
 RETRY_AFTER_S = (1, 2, 3)  # one of them, so that who was refused together does not come back together
-# Of the longest wait, where more comes than can be taken: no burst then, and nobody gains by waiting. A thousand people
-# who answer without a pause wait an eighth of a second each, and are no more than can be taken.
+# Of the longest wait, where more comes than can be taken: no burst then, and nobody gains by waiting.
 STANDING_SHARE = 0.25
+# The same in a burst, of the wait that the next is reckoned to have: should more come, refusing them slows all down.
+RECKONED_SHARE = 0.5
+PACE_MEMORY = 0.8  # how much a group counts in the pace beside the one behind it: the last five or so tell it
 JOINS_AT_ONCE = 64  # on their way in; each takes several turns of the loop, and were all to take turns, nobody got in
 PACE_WINDOW_S = 4.0  # over which a participant's answers are counted: a few retries in a row are no hammering
 CALLS_AT_ONCE = 2  # one that Redis works on, and one that is being put together or taken apart here meanwhile
@@ -54,6 +56,7 @@ class Lane(Generic[Try, Verdict]):
         self._pending_max = pending_max
         self._wait_s = wait_s
         self._empty_at = self._full_at = -math.inf  # when last it was so
+        self._went_at = self._spent_s = self._went = 0.0  # what the pace is known by, since it was empty
         self._group_max = group_max
         self._waiting: deque[tuple[float, Try, OnVerdict[Verdict]]] = deque()
         self._calls: set[asyncio.Task[None]] = set()
@@ -76,21 +79,37 @@ class Lane(Generic[Try, Verdict]):
             self._calls.add(call)
 
     def _look(self, now: float) -> None:
-        """How long the first has been waiting tells what the next would be in for, whatever it is that is slow."""
+        """What would the next be in for? The wait of the first tells, whatever it is that is slow; and before anybody
+        has waited, as thousands are read in one turn of the loop, how many there are and how fast they go."""
         if not self._waiting:
             self._empty_at, self.full = now, False
+            self._went_at = self._spent_s = self._went = 0.0
             return
         burst = now - self._empty_at < self._wait_s < now - self._full_at
-        wait_max_s = self._wait_s if burst else self._wait_s * STANDING_SHARE
-        self.full = len(self._waiting) >= self._pending_max or now - self._waiting[0][0] > wait_max_s
+        waited_max, reckoned_max = (1.0, RECKONED_SHARE) if burst else (STANDING_SHARE, STANDING_SHARE)
+        waited_s = now - self._waiting[0][0]
+        reckoned_s = len(self._waiting) * self._spent_s / self._went if self._went else 0.0
+        self.full = (
+            len(self._waiting) >= self._pending_max
+            or waited_s > self._wait_s * waited_max
+            or reckoned_s > self._wait_s * reckoned_max
+        )
         if self.full:
             self._full_at = now
+
+    def _gone(self, some: int, now: float) -> None:
+        """A group is on its way. The time since the one before, when others had to stay behind, is what one takes."""
+        if self._went_at:
+            self._spent_s = self._spent_s * PACE_MEMORY + now - self._went_at
+            self._went = self._went * PACE_MEMORY + some
+        self._went_at = now
+        self._look(now)
 
     async def _run(self) -> None:
         try:
             while self._waiting:
                 group = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._group_max))]
-                self._look(time.perf_counter())
+                self._gone(len(group), time.perf_counter())
                 self._pending.inc(len(self._waiting) - self._shown)
                 self._shown = len(self._waiting)
                 self._size.observe(len(group))

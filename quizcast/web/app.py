@@ -49,7 +49,7 @@ from quizcast.web.images import Images
 from quizcast.web.openapi import document
 from quizcast.web.operations import Operations
 from quizcast.web.pages import Pages
-from quizcast.web.protocol import Handler, Headers, Refusal
+from quizcast.web.protocol import Handler, Headers, Refusal, Refusals
 from quizcast.web.readiness import Readiness
 from quizcast.web.services import Services, opened
 
@@ -68,6 +68,7 @@ class App:
         """`trusted` are the proxies whose forwarding headers are believed, as uvicorn spells them."""
         self.settings = settings
         self.services: Services | None = None
+        self.refusals = Refusals()
         self._readiness = Readiness()
         self._operations = Operations(settings, self._at_work)
         self._hot_road = HotRoad(settings, lambda: self.services)

@@ -9,6 +9,8 @@ import asyncio
 import functools
 import logging
 import resource
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -33,6 +35,7 @@ LOOK_S = 2
 FILES_KEPT = 128
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+REFUSE_S = 0.05  # in one turn of the loop: who is let in takes several turns, and needs about as long in each
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 log = logging.getLogger(__name__)
@@ -122,11 +125,45 @@ class HotRequest:
 
 
 _NO_HEADERS = Headers()
+
+
+class Refusals:
+    """Lines that are about to be refused, thousands of them maybe: some in each turn of the loop, and none as it reads.
+
+    Reading goes on as long as many lines have something to say, and a line that has its answer soon has. Those who were
+    let in would wait for as many as can be refused, and then for the next ones.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[QuizcastProtocol, Refusal]] = deque()
+        self._going = False
+
+    def add(self, line: "QuizcastProtocol", refusal: Refusal) -> None:
+        """Refuse it in its turn."""
+        self._waiting.append((line, refusal))
+        if not self._going:
+            self._going = True
+            line.loop.call_soon(self._go_on, line.loop)
+
+    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        until = time.perf_counter() + REFUSE_S
+        while self._waiting:
+            line, refusal = self._waiting.popleft()
+            line.refuse(*refusal)
+            if time.perf_counter() >= until:
+                break
+        self._going = bool(self._waiting)
+        if self._going:
+            loop.call_soon(self._go_on, loop)
+
+
 Handler: TypeAlias = Callable[[HotRequest], None]
 
 
 class HotApp(Protocol):
     """What the app has to have besides ASGI."""
+
+    refusals: Refusals
 
     def refusal(self, data: bytes) -> Refusal | None:
         """What is said to what came in on an idle line, if it is one whole request that is to be refused unparsed."""
@@ -271,7 +308,8 @@ class QuizcastProtocol(HttpToolsProtocol):
             if not self._in_head:  # of the next request
                 self._let_go()
 
-    def _refuse(self, status: int, rest: bytes) -> None:
+    def refuse(self, status: int, rest: bytes) -> None:
+        """Say so to who has waited for it, and go on with what they have sent meanwhile."""
         held, self._held = self._held, None
         if self.flow.write_paused:  # as in `HotRequest.reply`
             self.transport.abort()
@@ -317,10 +355,8 @@ class QuizcastProtocol(HttpToolsProtocol):
         if idle and not self._full:
             refusal = self.app.refusal(data)
             if refusal is not None:
-                # Not at once: the loop reads from its lines as long as many have something to say, and a line that has
-                # its answer soon has. Nobody's turn would come while more is refused than can be read.
                 self._held, self._due = b"", 0.0
-                self.loop.call_soon(self._refuse, *refusal)
+                self.app.refusals.add(self, refusal)
                 return
         super().data_received(data)
         if was_in_head and self._in_head:

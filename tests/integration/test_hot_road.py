@@ -12,7 +12,17 @@ import pytest
 import uvicorn
 
 from quizcast.web.http import read_body
-from quizcast.web.protocol import END, HOT_BODY_MAX, Handler, HotRequest, QuizcastProtocol, Refusal, chunk, written
+from quizcast.web.protocol import (
+    END,
+    HOT_BODY_MAX,
+    Handler,
+    HotRequest,
+    QuizcastProtocol,
+    Refusal,
+    Refusals,
+    chunk,
+    written,
+)
 from tests.integration.live_game import until
 
 OK, HEADERS = 202, [(b"content-type", b"text/plain")]
@@ -25,6 +35,7 @@ class Echo:
         self.waiting: list[HotRequest] = []
         self.fault: Exception | None = None
         self.over = False
+        self.refusals = Refusals()
 
     def refusal(self, data: bytes) -> Refusal | None:
         return (503, written(HEADERS, b"over")) if self.over and data.startswith(b"POST /hot") else None
@@ -197,6 +208,28 @@ async def test_a_line_is_not_closed_for_idling_while_a_request_on_it_is_about_to
         protocol.data_received(post(b"2"))  # type: ignore[union-attr]
         assert not protocol.is_late(late)  # type: ignore[union-attr]
         assert (await line.reply())[1] == b"over"
+
+
+async def test_thousands_who_are_refused_leave_turns_to_those_who_were_let_in(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quizcast.web.protocol.REFUSE_S", 0.0)  # which one line takes longer than
+    lines = [await running.line() for _ in range(20)]
+    lines[0].send(post(b"in"))
+    await running.waiting(1)
+    running.app.over = True
+    connections = list(running.server.server_state.connections)
+    idle = [one for one in connections if one.cycle is None]
+    refused: list[int] = []
+    for one in idle:
+        one.data_received(post(b"out"))  # type: ignore[union-attr]
+    for _ in range(3):  # turns of the loop
+        await asyncio.sleep(0)
+        refused.append(sum(one._held is None for one in idle))  # type: ignore[union-attr]
+    assert 0 < refused[-1] < len(idle)
+    running.app.reply()
+    assert (await lines[0].reply())[1] == b"in"
+    assert {(await line.reply())[1] for line in lines[1:]} == {b"over"}
 
 
 async def test_a_body_that_looks_like_a_request_is_none(running: Running) -> None:

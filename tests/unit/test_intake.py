@@ -1,6 +1,7 @@
 """Group commit: few calls under way per lane, everybody gets their own verdict, nobody is left waiting."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -275,6 +276,23 @@ async def test_in_a_burst_people_may_wait_for_long_before_the_next_is_refused() 
     intake.submit(answer(8), told.append)
     await turns(20)
     assert told[-1] == Taken(8, False)
+
+
+async def test_who_comes_in_one_turn_with_thousands_is_refused_by_how_fast_those_ahead_go() -> None:
+    submissions = FakeSubmissions()
+    intake, _, _ = intake_on(submissions, wait_s=1.0, group_max=10)
+    submissions.slow_s = 0.02  # two calls of ten at once: a thousand a second
+    told: list[Taken | QuizcastError] = []
+    for number in range(100):
+        intake.submit(answer(number), told.append)
+    await asyncio.sleep(0.06)
+    before = len(told)
+    with contextlib.suppress(Overloaded):
+        for number in range(5000):
+            intake.submit(answer(number), told.append)
+    await asyncio.sleep(2)
+    admitted = len(told) - before
+    assert 50 < admitted < 1000  # and nobody had waited for long yet; where calls take longer, there is room for fewer
 
 
 async def test_where_more_comes_than_can_be_taken_nobody_waits_for_long() -> None:
