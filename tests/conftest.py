@@ -27,7 +27,6 @@ ALONE = {
     "faults": ["clock", "kills", "overload", "pubsub", "reconnects", "rolling_restart", "slow_readers", "slow_servers"],
     "production": [
         "autoscale",
-        "cluster",
         "hosts",
         "migrating_beside_others",
         "nginx",
