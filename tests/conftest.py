@@ -24,16 +24,17 @@ TIMED = {"browser", "faults", "production"}
 TRIES_MORE = 2
 # And these measure it, or need all of the machine: `make test` runs them one at a time, after the others.
 ALONE = {
-    "faults",
-    "test_autoscale.py",
-    "test_cluster.py",
-    "test_hosts.py",
-    "test_migrating_beside_others.py",
-    "test_nginx.py",
-    "test_operations_install.py",
-    "test_promotion.py",
-    "test_replicas.py",
-    "test_sentinel.py",
+    "faults": ["clock", "kills", "overload", "pubsub", "reconnects", "rolling_restart", "slow_readers", "slow_servers"],
+    "production": [
+        "autoscale",
+        "hosts",
+        "migrating_beside_others",
+        "nginx",
+        "operations_install",
+        "promotion",
+        "replicas",
+        "sentinel",
+    ],
 }
 
 
@@ -41,8 +42,8 @@ ALONE = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Called by pytest with all that is to be run."""
     for item in items:
-        place = Path(item.nodeid.partition("::")[0])
-        if TIMED & set(place.parts):
+        file = Path(item.nodeid.partition("::")[0])
+        if file.parent.name in TIMED:
             item.add_marker(pytest.mark.flaky(reruns=TRIES_MORE))
-            if ALONE & set(place.parts):
-                item.add_marker(pytest.mark.alone)
+        if file.stem.removeprefix("test_") in ALONE.get(file.parent.name, ()):
+            item.add_marker(pytest.mark.alone)
