@@ -27,8 +27,9 @@ define need
 endef
 
 # Three files at once, as tests wait more than they work, and in the order of their names, which puts those that take
-# longest first; then what needs the machine to itself. Both, whatever the first comes to.
+# longest first; then what needs the machine to itself, also where a test has failed (1), but not after a Ctrl-C (2).
 EVERY_TEST = $(RUN) pytest -m "not alone" --numprocesses 3 --dist loadfile --no-loadscope-reorder; together=$$?; \
+	test $$together -lt 2 || exit $$together; \
 	$(RUN) pytest -m alone && exit $$together
 
 .PHONY: help setup demo test screens lint check format monitoring lock bench bench-quick bench-peers soak capacity load-k6 load-artillery vendor machine clean
