@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from quizcast import metrics
@@ -242,13 +243,20 @@ def test_the_dashboards_queries_parse(tmp_path: Path) -> None:
 
 def test_each_alert_is_raised_by_what_it_is_for_and_by_nothing_less(tmp_path: Path) -> None:
     assert set(CASES) == {one.name for one in ALERTS}
-    tests: list[dict[str, Any]] = []
+    rules = yaml.safe_load((FOLDER / "rules.yml").read_text("utf-8"))["groups"]
+    paths = []
     for name, (bad, good) in CASES.items():
-        tests += [
+        tests = [
             case(f"{name}, raised", bad, name, "35m", True),
             case(f"{name}, not raised", good, name, "35m", False),
         ]
-    assert "SUCCESS" in promtool("test", "rules", written(tmp_path, tests))
+        (tmp_path / name).mkdir()
+        paths.append(written(tmp_path / name, tests))
+        # All the others are in nobody's way, but reckoned for each minute of each case they take most of the time.
+        (tmp_path / name / "rules.yml").write_text(
+            json.dumps({"groups": [{"name": name, "rules": needed(rules, name)}]})
+        )
+    assert "SUCCESS" in promtool("test", "rules", *paths)
 
 
 def test_a_single_late_answer_at_night_gets_nobody_up_and_trouble_that_has_ended_is_over(tmp_path: Path) -> None:
@@ -324,6 +332,14 @@ def burning(phases: Sequence[tuple[int, float]], answers: float) -> list[dict[st
             (told("quizcast_http_seconds_bucket", f'{served},le="0.1"'), good),
         )
     ]
+
+
+def needed(groups: Sequence[Mapping[str, Any]], alert: str) -> list[Mapping[str, Any]]:
+    """An alert's own rule, and those that record, where it goes by what they have recorded."""
+    rules = [rule for group in groups for rule in group["rules"] if rule.get("alert") == f"Quizcast{alert}"]
+    if any("quizcast:" in rule["expr"] for rule in rules):
+        rules = [rule for group in groups for rule in group["rules"] if "record" in rule] + rules
+    return rules
 
 
 def case(name: str, series: Series, alert: str, at: str, raised: bool) -> dict[str, Any]:
