@@ -1,3 +1,3 @@
 """quizcast: live quizzes for a thousand and more participants at once, over Server-Sent Events."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

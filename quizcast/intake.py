@@ -1,8 +1,9 @@
 """Group commit: what arrives while one round trip is under way rides together in the next; floor 6.
 
-Answers and joins take the same road. A lane per shard has two script calls under way at most, so that a burst of a
-thousand answers costs a handful of calls, and of syncs to disk, instead of a thousand of each. Invariant: a verdict is
-told only after the script that took the answer has returned, so what is acknowledged is in Redis's append-only file.
+Answers and joins take the same road. A lane per shard has one script call under way, and two when many wait, so that a
+burst of a thousand answers costs a handful of calls, and of syncs to disk, instead of a thousand of each. Invariant: a
+verdict is told only after the script that took the answer has returned, so what is acknowledged is in Redis's
+append-only file.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Generic, TypedDict, TypeVar, cast
 
+from quizcast.admission import Bucket, Pace, Patience
 from quizcast.errors import Overloaded, QuizcastError, TooManyAnswers, TooManyJoins, Unavailable
 from quizcast.live.submissions import AnswerTry, JoinTry, Submissions, Taken, Welcome
 from quizcast.metrics import INTAKE, INTAKE_GROUP, INTAKE_PENDING, INTAKE_SECONDS
@@ -26,14 +28,12 @@ Verdict = TypeVar("Verdict")
 OnVerdict = Callable[[Verdict | QuizcastError], None]
 
 RETRY_AFTER_S = (1, 2, 3)  # one of them, so that who was refused together does not come back together
-# Of the longest wait, where more comes than can be taken: no burst then, and nobody gains by waiting.
-STANDING_SHARE = 0.25
-# The same in a burst, of the wait that the next is reckoned to have: should more come, refusing them slows all down.
-RECKONED_SHARE = 0.5
 PACE_MEMORY = 0.8  # how much a group counts in the pace beside the one behind it: the last five or so tell it
+FASTEST_S = 5e-5  # for each of a group, as long as no pace is known: more than 10,000 in one turn are a burst too many
+WHILE_BEHIND = 64  # a few milliseconds of each turn: a flood that cannot be refused as it comes shuts nobody out
 JOINS_AT_ONCE = 64  # on their way in; each takes several turns of the loop, and were all to take turns, nobody got in
-PACE_WINDOW_S = 4.0  # over which a participant's answers are counted: a few retries in a row are no hammering
 CALLS_AT_ONCE = 2  # one that Redis works on, and one that is being put together or taken apart here meanwhile
+SECOND_FROM = 32  # who wait: a call for the few that come as the first has left would cost Redis a sync for them alone
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +54,10 @@ class Lane(Generic[Try, Verdict]):
         self._kind = kind
         self._commit = commit
         self._pending_max = pending_max
-        self._wait_s = wait_s
-        self._empty_at = self._full_at = -math.inf  # when last it was so
+        self._patience = Patience(wait_s)
         self._went_at = self._spent_s = self._went = 0.0  # what the pace is known by, since it was empty
         self._group_max = group_max
+        self._second_from = min(SECOND_FROM, group_max)
         self._waiting: deque[tuple[float, Try, OnVerdict[Verdict]]] = deque()
         self._calls: set[asyncio.Task[None]] = set()
         self._size = INTAKE_GROUP.labels(kind)
@@ -74,28 +74,28 @@ class Lane(Generic[Try, Verdict]):
             INTAKE.labels(self._kind, Overloaded.code).inc()
             raise Overloaded(retry_after_s=random.choice(RETRY_AFTER_S))
         self._waiting.append((now, one, told))
-        if len(self._calls) < CALLS_AT_ONCE:
+        if self._pays(len(self._calls)):
             call = asyncio.get_running_loop().create_task(self._run(), name=f"intake {self._kind}")
             self._calls.add(call)
+
+    @property
+    def waiting(self) -> int:
+        """How many are in the queue."""
+        return len(self._waiting)
 
     def _look(self, now: float) -> None:
         """What would the next be in for? The wait of the first tells, whatever it is that is slow; and before anybody
         has waited, as thousands are read in one turn of the loop, how many there are and how fast they go."""
         if not self._waiting:
-            self._empty_at, self.full = now, False
+            self._patience.calm(now)
+            self.full = False
             self._went_at = self._spent_s = self._went = 0.0
             return
-        burst = now - self._empty_at < self._wait_s < now - self._full_at
-        waited_max, reckoned_max = (1.0, RECKONED_SHARE) if burst else (STANDING_SHARE, STANDING_SHARE)
         waited_s = now - self._waiting[0][0]
-        reckoned_s = len(self._waiting) * self._spent_s / self._went if self._went else 0.0
-        self.full = (
-            len(self._waiting) >= self._pending_max
-            or waited_s > self._wait_s * waited_max
-            or reckoned_s > self._wait_s * reckoned_max
-        )
-        if self.full:
-            self._full_at = now
+        reckoned_s = len(self._waiting) * (self._spent_s / self._went if self._went else FASTEST_S)
+        if len(self._waiting) >= self._pending_max:
+            reckoned_s = math.inf
+        self.full = self._patience.over(now, waited_s, reckoned_s)
 
     def _gone(self, some: int, now: float) -> None:
         """A group is on its way. The time since the one before, when others had to stay behind, is what one takes."""
@@ -105,9 +105,13 @@ class Lane(Generic[Try, Verdict]):
         self._went_at = now
         self._look(now)
 
+    def _pays(self, under_way: int) -> bool:
+        """Whether to call for those who wait, beside so many calls; if not, they go as soon as one returns."""
+        return not under_way or (under_way < CALLS_AT_ONCE and len(self._waiting) >= self._second_from)
+
     async def _run(self) -> None:
         try:
-            while self._waiting:
+            while self._waiting and self._pays(len(self._calls) - 1):
                 group = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._group_max))]
                 self._gone(len(group), time.perf_counter())
                 self._pending.inc(len(self._waiting) - self._shown)
@@ -162,11 +166,12 @@ class Intake:
         self._shard_of = shard_of
         self._ring = ring
         self._complete = complete
-        self._joins = _Bucket(joins_per_second)
+        self._joins = Bucket(joins_per_second)
         self._door = asyncio.Semaphore(JOINS_AT_ONCE)
         self._at_door: deque[float] = deque()  # since when they wait for it, in their order
-        self._door_wait_s = wait_s
-        self._pace = _Pace(round(answers_per_second * PACE_WINDOW_S))
+        self._joins_per_second = joins_per_second
+        self._door_patience = Patience(wait_s)
+        self._pace = Pace(answers_per_second)
         bounds: _Bounds = {"pending_max": pending_max, "wait_s": wait_s, "group_max": group_max}
         self._answer_lanes = [
             Lane[AnswerTry, Taken]("answer", self._answers_of(shard), **bounds) for shard in range(shards)
@@ -177,9 +182,13 @@ class Intake:
         """Take an answer; `told` gets its verdict, or its refusal, or `RedisUnavailable`. Raises `Overloaded`."""
         self._answer_lanes[self._shard_of(one.game_id)].submit(one, told)
 
-    def answers_full(self, game_id: str) -> bool:
-        """Whether `submit` would refuse an answer to this game, as far as is known; cheap to ask."""
-        return self._answer_lanes[self._shard_of(game_id)].full
+    def answers_full(self, game_id: str, *, behind: bool = False) -> bool:
+        """Whether `submit` would refuse an answer to this game, as far as is known; cheap to ask.
+
+        `behind`: even those who are refused have to wait. Then the lane is full as soon as some wait in it.
+        """
+        lane = self._answer_lanes[self._shard_of(game_id)]
+        return lane.full or (behind and lane.waiting >= WHILE_BEHIND)
 
     @property
     def some_full(self) -> bool:
@@ -195,8 +204,12 @@ class Intake:
     @property
     def joins_full(self) -> bool:
         """Whether `admit_join` would refuse somebody."""
-        waited_s = time.monotonic() - self._at_door[0] if self._at_door else 0.0
-        return waited_s > self._door_wait_s or not self._joins.left()
+        now = time.monotonic()
+        if not self._at_door:
+            self._door_patience.calm(now)
+            return not self._joins.left()
+        waited_s, reckoned_s = now - self._at_door[0], len(self._at_door) / self._joins_per_second
+        return self._door_patience.over(now, waited_s, reckoned_s) or not self._joins.left()
 
     def admit_join(self) -> None:
         """Count a wish to join. Raises `TooManyJoins`."""
@@ -244,46 +257,6 @@ class _Bounds(TypedDict):
     pending_max: int
     wait_s: float
     group_max: int
-
-
-class _Bucket:
-    """So many a second, and one second's worth at once."""
-
-    def __init__(self, per_second: float) -> None:
-        self._per_second = per_second
-        self._left = per_second
-        self._at = time.monotonic()
-
-    def left(self) -> bool:
-        """Whether there is something to take."""
-        now = time.monotonic()
-        self._left = min(self._per_second, self._left + (now - self._at) * self._per_second)
-        self._at = now
-        return self._left >= 1
-
-    def take(self) -> bool:
-        """Take one, if there is one."""
-        if not self.left():
-            return False
-        self._left -= 1
-        return True
-
-
-class _Pace:
-    """So many tries of each participant in a window; all windows begin together, and are forgotten together."""
-
-    def __init__(self, tries_max: int) -> None:
-        self._tries_max = tries_max
-        self._tries: dict[str, int] = {}
-        self._until = 0.0
-
-    def count(self, participant_id: str) -> float | None:
-        """Count a try; seconds to wait when it is one too many."""
-        now = time.monotonic()
-        if now >= self._until:
-            self._tries, self._until = {}, now + PACE_WINDOW_S
-        tries = self._tries[participant_id] = self._tries.get(participant_id, 0) + 1
-        return None if tries <= self._tries_max else self._until - now
 
 
 async def verdict_of(submit: Callable[[OnVerdict[Verdict]], None]) -> Verdict:

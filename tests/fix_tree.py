@@ -94,6 +94,10 @@ class Tree:
             found += [pid for pid in children if title in table[pid][1]]
         return found
 
+    def children(self) -> set[int]:
+        """What `serve` itself has started: not Postgres's own, which come and go with the connections."""
+        return {pid for pid, (parent, _) in processes().items() if parent == self.process.pid}
+
     def pid(self, title: str) -> int:
         """The one descendant with this title; waits for it."""
         wait_until(lambda: len(self.pids(title)) == 1)

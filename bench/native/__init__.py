@@ -39,7 +39,7 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 
 class Replied(msgspec.Struct, frozen=True, kw_only=True):
     """What the loader saw: requests sent, replies with 2xx, with another status, broken lines; delays of the first in
-    microseconds, and of the second in `refusal`."""
+    microseconds, of those of them due after the first second in `standing`, and of the second in `refusal`."""
 
     connections: int
     sent: int
@@ -51,6 +51,7 @@ class Replied(msgspec.Struct, frozen=True, kw_only=True):
     p50_us: int
     p99_us: int
     max_us: int
+    standing: Spread
     refusal: Spread
 
 

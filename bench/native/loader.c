@@ -7,10 +7,10 @@
    counts from the moment at which the request was due, also when no connection was free. A connection on which an event
    stream opens is held. Each has had a reply to `GET /livez`, whatever it was, before the first request: the kernel
    takes connections that the server has not accepted yet, and servers on libuv accept one per turn of their loop.
-   Prints one line of JSON. */
+   Prints one line of JSON. `standing` are the requests that were due after the first second, when a burst is over. */
 #include "common.h"
 
-enum { REPLY_MAX = 16384, LAST_WAIT_US = 10000000 };
+enum { REPLY_MAX = 16384, LAST_WAIT_US = 10000000, BURST_US = 1000000 };
 enum { DIALLING, GREETING, FREE, BUSY, HELD };
 
 static const char GREET[] = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -23,14 +23,14 @@ typedef struct {
 } line;
 
 static request *requests;
-static size_t count, next_request, under_way, ok, refused, broken;
+static size_t count, next_request, under_way, ok, stood, refused, broken;
 static int poller, port, greeted, connections;
 static double rate; /* 0: as fast as the connections allow */
 static uint64_t start, until, last_reply;
 static line *lines;
 static int *free_lines; /* a ring: who has been free for longest is next */
 static size_t freed, taken;
-static uint32_t *samples, *refusals;
+static uint32_t *samples, *standing, *refusals;
 
 static void dial(int which) {
     lines[which].fd = connect_to(port);
@@ -73,8 +73,10 @@ static void settle(line *one, int status) {
     under_way--;
     last_reply = now_us();
     uint32_t delay = (uint32_t)(last_reply - one->began);
-    if (status >= 200 && status < 300) samples[ok++] = delay;
-    else if (status) refusals[refused++] = delay;
+    if (status >= 200 && status < 300) {
+        samples[ok++] = delay;
+        if (one->began >= start + BURST_US) standing[stood++] = delay;
+    } else if (status) refusals[refused++] = delay;
     else broken++;
 }
 
@@ -138,9 +140,10 @@ int main(int words, char **word) {
     lines = calloc((size_t)connections, sizeof *lines);
     free_lines = malloc((size_t)connections * sizeof *free_lines);
     samples = malloc(count * sizeof *samples);
+    standing = malloc(count * sizeof *standing);
     refusals = malloc(count * sizeof *refusals);
     poller = epoll_create1(0);
-    if (!lines || !free_lines || !samples || !refusals || poller < 0) die("setup");
+    if (!lines || !free_lines || !samples || !standing || !refusals || poller < 0) die("setup");
     for (int which = 0; which < connections; which++) dial(which);
     while (greeted < connections) turn(-1);
     start = now_us();
@@ -159,7 +162,9 @@ int main(int words, char **word) {
         refused, broken + under_way);
     printf("\"seconds\":%.6f,\"cpu_s\":%.6f,", took, cpu_s() - cpu_before);
     print_percentiles(samples, ok);
-    printf(",\"refusal\":{");
+    printf(",\"standing\":{");
+    print_percentiles(standing, stood);
+    printf("},\"refusal\":{");
     print_percentiles(refusals, refused);
     printf("}}\n");
     return 0;

@@ -285,7 +285,7 @@ class Hub:
         with FANOUT_SECONDS.time():
             self._broadcast(streams, self._envelope(message.frame))
         if (stamp := message.published_at) is not None and streams:
-            # Not now: the event loop writes to the sockets at the end of this turn.
+            # Not now: some event loops write to the sockets at the end of this turn.
             self._loop.call_soon(self._written, channel, message.name, stamp)
         if message.name == "closed":
             self._spawn(self._send_results(channel, message, streams))

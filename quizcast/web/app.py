@@ -49,7 +49,7 @@ from quizcast.web.images import Images
 from quizcast.web.openapi import document
 from quizcast.web.operations import Operations
 from quizcast.web.pages import Pages
-from quizcast.web.protocol import Handler, Headers, Refusal, Refusals
+from quizcast.web.protocol import Handler, Headers, QuizcastProtocol
 from quizcast.web.readiness import Readiness
 from quizcast.web.services import Services, opened
 
@@ -68,7 +68,6 @@ class App:
         """`trusted` are the proxies whose forwarding headers are believed, as uvicorn spells them."""
         self.settings = settings
         self.services: Services | None = None
-        self.refusals = Refusals()
         self._readiness = Readiness()
         self._operations = Operations(settings, self._at_work)
         self._hot_road = HotRoad(settings, lambda: self.services)
@@ -95,9 +94,13 @@ class App:
         """Serve one request (or the lifespan), unless it goes by the hot road."""
         await self._app(scope, receive, send)
 
-    def refusal(self, data: bytes) -> Refusal | None:
-        """What is said to a request that is refused before it is parsed, if it is; the protocol asks."""
-        return self._hot_road.refusal(data)
+    def refuses(self, line: QuizcastProtocol, data: bytes) -> bool:
+        """Whether a request is refused before it is parsed; the protocol asks."""
+        return self._hot_road.refuses(line, data)
+
+    def part(self, line: QuizcastProtocol) -> None:
+        """Close a stream's line, whose client has ended it; the protocol asks."""
+        self._hot_road.part(line)
 
     def hot_handler(self, method: bytes, path: bytes, *, full: bool) -> Handler | None:
         """What serves a request on the hot road, if that is where it goes; the protocol asks.

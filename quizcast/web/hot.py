@@ -32,7 +32,8 @@ from quizcast.web.http import (
     problem,
     request_timer,
 )
-from quizcast.web.protocol import Handler, Headers, HotRequest, RawHeaders, Refusal
+from quizcast.web.partings import Partings
+from quizcast.web.protocol import Handler, Headers, HotRequest, QuizcastProtocol, RawHeaders
 from quizcast.web.services import Services
 
 GAMES = b"/api/v1/games/"
@@ -63,15 +64,20 @@ class HotRoad:
             (b"GET", b"events"): (streams.ENDPOINT, self._events),
         }
         self._gate = Gate(services)
+        self._partings = Partings()
         self._of_game = lru_cache(maxsize=ADDRESSES_KEPT)(self._find)
         self._tasks: set[asyncio.Task[None]] = set()
         # How long each request took that was served in this turn of the loop.
         self._served: defaultdict[Timings, list[float]] = defaultdict(list)
 
-    def refusal(self, data: bytes) -> Refusal | None:
-        """What is said to what came in on an idle line, if it is one whole request that is to be refused unparsed."""
+    def refuses(self, line: QuizcastProtocol, data: bytes) -> bool:
+        """Whether what came in on an idle line is one whole request that is refused unparsed."""
         # What pages of other sites may see of it hangs on its headers: those are parsed first.
-        return None if self._origins else self._gate.refusal(data)
+        return not self._origins and self._gate.refuses(line, data)
+
+    def part(self, line: QuizcastProtocol) -> None:
+        """Close a stream's line, whose client has ended it, in its turn."""
+        self._partings.add(line.transport, line.loop)
 
     def handler(self, method: bytes, path: bytes) -> Handler | None:
         """What serves a request to this address, when it is one of the two kinds."""

@@ -9,8 +9,6 @@ import asyncio
 import functools
 import logging
 import resource
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -19,7 +17,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from quizcast.metrics import CONNECTIONS_REFUSED
 
 RawHeaders: TypeAlias = Sequence[tuple[bytes, bytes]]
-Refusal: TypeAlias = tuple[int, bytes]  # status, and what is `written` behind the headers of the server itself
 
 END = b"0\r\n\r\n"  # the last chunk of a stream
 HEAD_MAX = 65_536  # bytes of a request's line and headers; the parser itself would take them without end
@@ -35,7 +32,6 @@ LOOK_S = 2
 FILES_KEPT = 128
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-REFUSE_S = 0.05  # in one turn of the loop: who is let in takes several turns, and needs about as long in each
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 log = logging.getLogger(__name__)
@@ -127,46 +123,17 @@ class HotRequest:
 _NO_HEADERS = Headers()
 
 
-class Refusals:
-    """Lines that are about to be refused, thousands of them maybe: some in each turn of the loop, and none as it reads.
-
-    Reading goes on as long as many lines have something to say, and a line that has its answer soon has. Those who were
-    let in would wait for as many as can be refused, and then for the next ones.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: deque[tuple[QuizcastProtocol, Refusal]] = deque()
-        self._going = False
-
-    def add(self, line: "QuizcastProtocol", refusal: Refusal) -> None:
-        """Refuse it in its turn."""
-        self._waiting.append((line, refusal))
-        if not self._going:
-            self._going = True
-            line.loop.call_soon(self._go_on, line.loop)
-
-    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        until = time.perf_counter() + REFUSE_S
-        while self._waiting:
-            line, refusal = self._waiting.popleft()
-            line.refuse(*refusal)
-            if time.perf_counter() >= until:
-                break
-        self._going = bool(self._waiting)
-        if self._going:
-            loop.call_soon(self._go_on, loop)
-
-
 Handler: TypeAlias = Callable[[HotRequest], None]
 
 
 class HotApp(Protocol):
     """What the app has to have besides ASGI."""
 
-    refusals: Refusals
+    def refuses(self, line: "QuizcastProtocol", data: bytes) -> bool:
+        """Whether what came in on an idle line is one whole request that is refused unparsed: soon, by `refuse`."""
 
-    def refusal(self, data: bytes) -> Refusal | None:
-        """What is said to what came in on an idle line, if it is one whole request that is to be refused unparsed."""
+    def part(self, line: "QuizcastProtocol") -> None:
+        """Close a stream's line, whose client has ended it: soon."""
 
     def hot_handler(self, method: bytes, path: bytes, *, full: bool) -> Handler | None:
         """What serves a request, if it is to be served on the hot road; `full`: on one connection too many."""
@@ -308,14 +275,15 @@ class QuizcastProtocol(HttpToolsProtocol):
             if not self._in_head:  # of the next request
                 self._let_go()
 
-    def refuse(self, status: int, rest: bytes) -> None:
+    def refuse(self, said: bytes) -> None:
         """Say so to who has waited for it, and go on with what they have sent meanwhile."""
         held, self._held = self._held, None
         if self.flow.write_paused:  # as in `HotRequest.reply`
             self.transport.abort()
         if self.transport.is_closing():
             return
-        self.transport.write(self.head(status, ()) + rest)
+        self.transport.write(said)
+        self.flow.resume_reading()
         self._rest()
         if held:
             self.data_received(held)
@@ -349,15 +317,14 @@ class QuizcastProtocol(HttpToolsProtocol):
             return
         if self._held is not None:
             self._held += data
+            if len(self._held) > HEAD_MAX:  # the rest may wait in the kernel
+                self.flow.pause_reading()
             return
         was_in_head = self._in_head
         idle = self.cycle is None and self._coming is None and not (was_in_head or self._passing_over)
-        if idle and not self._full:
-            refusal = self.app.refusal(data)
-            if refusal is not None:
-                self._held, self._due = b"", 0.0
-                self.app.refusals.add(self, refusal)
-                return
+        if idle and not self._full and self.app.refuses(self, data):
+            self._held, self._due = b"", 0.0
+            return
         super().data_received(data)
         if was_in_head and self._in_head:
             self._head_size += len(data)
@@ -391,6 +358,13 @@ class QuizcastProtocol(HttpToolsProtocol):
                 self.transport.write(TOO_SLOW)
             self.transport.close()
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's says nothing, which is False
+        """asyncio calls this when the client has ended the line; True: we close it ourselves."""
+        if self._stream is None:
+            return False
+        self.app.part(self)
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio calls this when the line is gone."""
         super().connection_lost(exc)
@@ -417,7 +391,7 @@ def cut_slow(lines: Iterable[object], now: float) -> None:
 
 
 def written(headers: RawHeaders, body: bytes) -> bytes:
-    """Headers and a body, with the body's length."""
+    """Headers and a body, with the body's length: what comes behind a `head`."""
     return b"%bcontent-length: %d\r\n\r\n%b" % (_lines(tuple(headers)), len(body), body)
 
 

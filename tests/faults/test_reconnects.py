@@ -1,14 +1,18 @@
 """5,000 streams cut at once: all come back soon, are refused only on purpose, and others are served meanwhile."""
 
 import asyncio
+import gc
 import json
 import os
 import random
 import resource
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import uvloop
@@ -19,13 +23,15 @@ from tests.faults.stage import Stage
 STREAMS = 5000
 FILES = STREAMS + 500
 OPENING = 200  # connections at once, at first
+CALM_S = 1.0  # for what 5,000 arrivals leave to be done
 BACK_S = 30.0
 # From the moment at which a request was due to the end of its reply: by the clock, so that one that waits does not keep
 # the next ones from being sent, and from a process of its own, which does not wait for the crowd's turn.
 OTHERS_P99_MS = 250.0
 EVERY_S = 0.02
 
-# Asks for the state of the game on a new connection each time, until its input ends; prints statuses and times.
+# From the first line of its input to the end of that, asks for the state of the game, on a new connection each time;
+# prints that it is ready, then statuses and times.
 OTHERS = """
 import asyncio, json, sys, uvloop
 port, path, every_s = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
@@ -40,6 +46,8 @@ async def ask(due):
 
 async def main():
     loop = asyncio.get_running_loop()
+    print("ready", flush=True)
+    sys.stdin.readline()
     done = loop.run_in_executor(None, sys.stdin.read)
     began, asked = loop.time(), []
     while not done.done():
@@ -59,10 +67,17 @@ def test_five_thousand_streams_that_were_cut_are_back_soon(stage: Stage) -> None
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, hard))
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_cut_and_come_back(stage))
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(_as_a_crowd, stage).result()
     finally:
+        gc.unfreeze()
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def _as_a_crowd(stage: Stage) -> None:
+    """In a thread of its own, which is to give way to the servers."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_cut_and_come_back(stage))
 
 
 async def _cut_and_come_back(stage: Stage) -> None:
@@ -83,8 +98,18 @@ async def _cut_and_come_back(stage: Stage) -> None:
     words = [sys.executable, "-c", OTHERS, str(hall.port), f"/api/v1/games/{hall.game.id}/state?token={another}"]
     words.append(str(EVERY_S))
     others = await asyncio.create_subprocess_exec(*words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert others.stdin is not None
+    assert others.stdout is not None
+    assert await others.stdout.readline() == b"ready\n"
     refused: Counter[str] = Counter()
-    used_s = _cpu_s(stage)
+    pids = stage.tree.pids("web")
+    await asyncio.sleep(CALM_S)
+    gc.collect()
+    gc.freeze()  # the crowd's own pauses are nobody's on the server
+    # 5,000 phones do not run on the server's cores. Who asks meanwhile was started before, and waits for nobody here.
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
+    used_s = _cpu_s(pids)
+    others.stdin.write(b"ask\n")
     for line in lines:
         line.hang_up()
     cut_at = time.monotonic()
@@ -92,7 +117,7 @@ async def _cut_and_come_back(stage: Stage) -> None:
     again = await asyncio.gather(
         *(_back(hall, token, line, refused) for token, line in zip(tokens, lines, strict=True))
     )
-    used_s = _cpu_s(stage) - used_s
+    used_s = _cpu_s(pids) - used_s
     back_s = sorted(at - cut_at for _, at in again)
     told, _ = await others.communicate(b"")
     await hall.tell()
@@ -132,7 +157,7 @@ async def _back(hall: Hall, token: str, line: Line, refused: Counter[str]) -> tu
         pause_s = random.uniform(1, 3)
 
 
-def _cpu_s(stage: Stage) -> float:
-    """What the web processes have used so far."""
-    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in stage.tree.pids("web")]
+def _cpu_s(pids: Iterable[int]) -> float:
+    """What these processes have used so far."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
     return sum(int(one[11]) + int(one[12]) for one in fields) / os.sysconf("SC_CLK_TCK")

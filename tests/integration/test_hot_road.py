@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import itertools
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -11,18 +12,21 @@ from typing import Any
 import pytest
 import uvicorn
 
+from quizcast.errors import Overloaded
+from quizcast.metrics import INTAKE
+from quizcast.web import answers
 from quizcast.web.http import read_body
+from quizcast.web.partings import Partings
 from quizcast.web.protocol import (
     END,
     HOT_BODY_MAX,
     Handler,
     HotRequest,
     QuizcastProtocol,
-    Refusal,
-    Refusals,
     chunk,
     written,
 )
+from quizcast.web.refusals import Refusal, Refusals
 from tests.integration.live_game import until
 
 OK, HEADERS = 202, [(b"content-type", b"text/plain")]
@@ -35,10 +39,19 @@ class Echo:
         self.waiting: list[HotRequest] = []
         self.fault: Exception | None = None
         self.over = False
+        self.partings = Partings()
         self.refusals = Refusals()
+        self.refusal = Refusal(answers.ENDPOINT, Overloaded, [1], INTAKE.labels("answer", Overloaded.code))
+        self.refusal.rests = itertools.repeat(written(HEADERS, b"over"))  # type: ignore[assignment]
 
-    def refusal(self, data: bytes) -> Refusal | None:
-        return (503, written(HEADERS, b"over")) if self.over and data.startswith(b"POST /hot") else None
+    def refuses(self, line: QuizcastProtocol, data: bytes) -> bool:
+        if not self.over or not data.startswith(b"POST /hot"):
+            return False
+        self.refusals.add(line, self.refusal)
+        return True
+
+    def part(self, line: QuizcastProtocol) -> None:
+        self.partings.add(line.transport, line.loop)
 
     def hot_handler(self, _method: bytes, url: bytes, *, full: bool) -> Handler | None:
         return self.take if url.partition(b"?")[0] == b"/hot" else None
@@ -210,10 +223,32 @@ async def test_a_line_is_not_closed_for_idling_while_a_request_on_it_is_about_to
         assert (await line.reply())[1] == b"over"
 
 
+async def test_of_who_goes_on_and_on_while_about_to_be_refused_little_is_kept(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = await running.line()
+    running.app.over = True
+    held: list[Any] = []
+    monkeypatch.setattr(running.app.refusals, "add", lambda one, _refusal: held.append(one))  # its turn is not yet
+    line.send(post(b"x"))
+    await until(lambda: bool(held))
+    running.app.over = False
+    line.send(post(b"y" * 4000) * 2000)
+    await until(lambda: held[0].flow.read_paused)
+    await asyncio.sleep(0.1)
+    assert len(held[0]._held) < 1_000_000
+    held[0].refuse(b"HTTP/1.1 503 Over\r\ncontent-length: 4\r\n\r\nover")
+    assert (await line.reply())[1] == b"over"
+    for _ in range(2000):
+        await running.waiting(1)
+        running.app.reply()
+        assert (await line.reply())[1] == b"y" * 4000
+
+
 async def test_thousands_who_are_refused_leave_turns_to_those_who_were_let_in(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("quizcast.web.protocol.REFUSE_S", 0.0)  # which one line takes longer than
+    monkeypatch.setattr("quizcast.web.refusals.SLICE_S", 0.0)  # which one line takes longer than
     lines = [await running.line() for _ in range(20)]
     lines[0].send(post(b"in"))
     await running.waiting(1)
@@ -388,6 +423,32 @@ async def test_a_stream_lasts_as_long_as_its_line_and_its_end_is_told_once(runni
         assert await line.reader.readexactly(5) == END
         assert await line.ended()
     await until(lambda: left == ["left"])
+
+
+async def test_thousands_who_leave_at_once_leave_turns_to_others(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quizcast.web.partings.A_TURN", 2)
+    lines = [await running.line() for _ in range(20)]
+    for line in lines:
+        line.send(post(b"x"))
+    await running.waiting(len(lines))
+    left: list[HotRequest] = []
+    for request in running.app.waiting:
+        request.stream(200, HEADERS)
+        request.left = partial(left.append, request)
+    streams = list(running.server.server_state.connections)
+    open_streams: list[int] = []
+    for one in streams:
+        assert one.eof_received()  # type: ignore[func-returns-value]
+    for _ in range(5):  # turns of the loop
+        await asyncio.sleep(0)
+        open_streams.append(sum(not one.transport.is_closing() for one in streams))
+    assert open_streams == [18, 16, 14, 12, 10]
+    await until(lambda: len(left) == len(lines))
+    for line in lines:
+        await line.reader.readuntil(b"\r\n\r\n")
+        assert await line.ended()
 
 
 async def test_nothing_is_kept_of_what_a_stream_was_asked_with(running: Running) -> None:

@@ -99,12 +99,15 @@ def test_a_killed_server_comes_back_and_the_web_processes_find_it(tree: Tree, ma
 
 
 def test_a_second_start_on_the_same_data_is_refused_in_one_line(tree: Tree) -> None:
+    before = tree.children()
+    assert len(before) >= 5  # two web processes, a worker, Redis and Postgres
     second = quizcast("serve", "--port", "0", "--data-dir", str(tree.data_dir))
     assert second.returncode == 1
     assert second.stderr.startswith("error: another quizcast (process ")
     assert "--data-dir" in second.stderr
     assert second.stderr.count("\n") == 1
-    assert tree.ready()
+    assert tree.children() == before  # nobody of the first had to be started again
+    wait_until(tree.ready)  # and it goes on; beside other tests one look at its servers may take too long
 
 
 def test_a_taken_port_is_refused_and_not_shared(tree: Tree, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import psycopg
 import pytest
 
 from bench.installation import CROWD
@@ -121,6 +122,9 @@ class Operator:
             self.nginx.wait()
         if self.manager is not None:
             self.manager.end()
+        with psycopg.connect(self._services.database_url, autocommit=True) as connection:  # for the next run
+            connection.execute("DROP DATABASE IF EXISTS quizcastops WITH (FORCE)")
+            connection.execute("DROP ROLE IF EXISTS quizcastops")
 
 
 @pytest.fixture

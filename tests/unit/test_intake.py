@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+from quizcast.admission import PACE_WINDOW_S, RECKONED_SHARE
 from quizcast.errors import (
     AlreadyAnswered,
     Overloaded,
@@ -19,7 +20,16 @@ from quizcast.errors import (
     TooManyJoins,
     Unavailable,
 )
-from quizcast.intake import CALLS_AT_ONCE, JOINS_AT_ONCE, PACE_WINDOW_S, RETRY_AFTER_S, Intake, verdict_of
+from quizcast.intake import (
+    CALLS_AT_ONCE,
+    FASTEST_S,
+    JOINS_AT_ONCE,
+    RETRY_AFTER_S,
+    SECOND_FROM,
+    WHILE_BEHIND,
+    Intake,
+    verdict_of,
+)
 from quizcast.live.submissions import AnswerTry, JoinTry, Taken, Welcome
 
 
@@ -111,13 +121,32 @@ async def test_what_arrives_during_a_round_trip_rides_together_in_the_next() -> 
     submissions.gate = asyncio.Event()
     intake, _, _ = intake_on(submissions)
     tasks = []
-    for some in (range(1), range(1, 11), range(11, 41)):
+    for some in (range(1), range(1, 51), range(51, 81)):
         tasks += [asyncio.create_task(taken(intake, answer(number))) for number in some]
         await turns()
-    assert [len(group) for group in submissions.groups] == [1, 10]
+    assert [len(group) for group in submissions.groups] == [1, 50]
     submissions.gate.set()
     await asyncio.gather(*tasks)
-    assert [len(group) for group in submissions.groups] == [1, 10, 30]
+    assert [len(group) for group in submissions.groups] == [1, 50, 30]
+
+
+async def test_a_few_wait_for_the_call_that_is_under_way_and_only_many_get_one_beside_it() -> None:
+    submissions = FakeSubmissions()
+    submissions.gate = asyncio.Event()
+    intake, _, _ = intake_on(submissions)
+    told: list[Taken | QuizcastError] = []
+    for number in range(SECOND_FROM):
+        intake.submit(answer(number), told.append)
+        await turns()
+    assert [len(group) for group in submissions.groups] == [1]
+    intake.submit(answer(SECOND_FROM), told.append)
+    await turns()
+    assert [len(group) for group in submissions.groups] == [1, SECOND_FROM]
+    intake.submit(answer(SECOND_FROM + 1), told.append)
+    submissions.gate.set()
+    await turns(20)
+    assert [len(group) for group in submissions.groups] == [1, SECOND_FROM, 1]
+    assert told == [Taken(number, False) for number in range(SECOND_FROM + 2)]
 
 
 async def test_a_lane_has_two_calls_under_way_and_groups_have_a_size() -> None:
@@ -180,14 +209,15 @@ async def test_too_many_waiting_are_refused_at_once() -> None:
     submissions.gate = asyncio.Event()
     intake, _, _ = intake_on(submissions, pending_max=5)
     tasks = []
-    for some in (range(1), range(1, 2), range(2, 7)):
+    for some in (range(1), range(1, 6)):
         tasks += [asyncio.create_task(taken(intake, answer(number))) for number in some]
         await turns()
     with pytest.raises(Overloaded) as refused:
-        await taken(intake, answer(7))
+        async with asyncio.timeout(5):  # who is let in waits for the gate, and that for this
+            await taken(intake, answer(7))
     assert refused.value.retry_after_s
     submissions.gate.set()
-    assert len(await asyncio.gather(*tasks)) == 7
+    assert len(await asyncio.gather(*tasks)) == 6
     assert await taken(intake, answer(7)) == Taken(7, False)
 
 
@@ -295,6 +325,34 @@ async def test_who_comes_in_one_turn_with_thousands_is_refused_by_how_fast_those
     assert 50 < admitted < 1000  # and nobody had waited for long yet; where calls take longer, there is room for fewer
 
 
+async def test_a_burst_that_comes_in_one_turn_is_held_to_what_no_machine_could_take_faster() -> None:
+    submissions = FakeSubmissions()
+    intake, _, _ = intake_on(submissions, wait_s=0.2, pending_max=10_000)
+    told: list[Taken | QuizcastError] = []
+    admitted = 0
+    with contextlib.suppress(Overloaded):
+        for admitted in range(5000):  # before the first group is on its way, when no pace is known
+            intake.submit(answer(admitted), told.append)
+    assert admitted == pytest.approx(0.2 * RECKONED_SHARE / FASTEST_S, rel=0.01)
+
+
+async def test_while_even_those_who_are_refused_wait_a_few_come_in_all_the_same() -> None:
+    submissions = FakeSubmissions()
+    submissions.gate = asyncio.Event()
+    intake, _, _ = intake_on(submissions, pending_max=10_000)
+    told: list[Taken | QuizcastError] = []
+    let_in = 0
+    while not intake.answers_full("g0", behind=True):
+        intake.submit(answer(let_in), told.append)
+        let_in += 1
+    assert let_in == WHILE_BEHIND
+    assert not intake.answers_full("g0")
+    assert not intake.answers_full("g1", behind=True)
+    submissions.gate.set()
+    await turns(20)
+    assert len(told) == let_in
+
+
 async def test_where_more_comes_than_can_be_taken_nobody_waits_for_long() -> None:
     submissions = FakeSubmissions()
     intake, _, _ = intake_on(submissions, wait_s=0.4, group_max=1)
@@ -327,7 +385,7 @@ async def test_who_hammers_is_held_back_and_nobody_else() -> None:
 
 
 async def test_after_the_window_who_hammered_may_answer_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quizcast.intake.PACE_WINDOW_S", 0.2)
+    monkeypatch.setattr("quizcast.admission.PACE_WINDOW_S", 0.2)
     intake, _, _ = intake_on(FakeSubmissions(), answers_per_second=5)
     intake.admit_answer("p1")
     with pytest.raises(TooManyAnswers) as refused:
@@ -360,6 +418,33 @@ async def test_those_who_were_admitted_come_in_in_their_order_a_few_at_a_time_an
     leave.set()
     await asyncio.gather(*coming)
     assert came == list(range(JOINS_AT_ONCE + 20))
+    assert not intake.joins_full
+
+
+async def test_at_the_door_as_well_nobody_waits_for_long_once_more_come_than_can_be_let_in() -> None:
+    intake, _, _ = intake_on(FakeSubmissions(), wait_s=0.4)
+    leave: dict[int, asyncio.Event] = {}
+
+    async def come_in(who: int) -> None:
+        intake.admit_join()
+        async with intake.joining():
+            await leave[who].wait()
+
+    def some_come(numbers: range) -> list[asyncio.Task[None]]:
+        leave.update({who: asyncio.Event() for who in numbers})
+        return [asyncio.create_task(come_in(who)) for who in numbers]
+
+    coming = some_come(range(JOINS_AT_ONCE + 5))
+    await asyncio.sleep(0.25)
+    assert not intake.joins_full  # in a burst they may wait for so long, and longer
+    coming += some_come(range(JOINS_AT_ONCE + 5, JOINS_AT_ONCE + 10))
+    for who in range(5):
+        leave[who].set()  # all of those who came first are in now
+    await asyncio.sleep(0.2)
+    assert intake.joins_full  # for less: it is no burst any more
+    for event in leave.values():
+        event.set()
+    await asyncio.gather(*coming)
     assert not intake.joins_full
 
 
