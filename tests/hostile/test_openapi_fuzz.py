@@ -35,7 +35,7 @@ async def test_the_server_does_what_its_document_says_and_nothing_else(site: Sit
         [
             *(Path(sys.executable).with_name("schemathesis"), "--config-file", config),
             *("run", f"{site.url}{BASE}/openapi.json", "--checks", "all", "--continue-on-failure"),
-            *("--max-examples", str(EXAMPLES * EFFORT), "--workers", "2", "--request-timeout", "10"),
+            *("--max-examples", str(EXAMPLES * EFFORT), "--workers", "1", "--request-timeout", "10"),
             *("--report", "json", "--report-json-path", tmp_path / "report.json"),
             *(() if SEARCHING else ("--seed", "1", "--generation-deterministic")),
         ],
