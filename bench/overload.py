@@ -13,7 +13,7 @@ from bench.sweep import Sweep
 
 SECONDS = 3.0
 PEOPLE = 15_000
-LINES = PEOPLE  # one each: with fewer, the load would wait for the server to keep up, in a queue that is the loader's
+LINES = PEOPLE  # one each: with fewer, less would come than is offered
 CAPACITY_LINES = 200
 WARM_S = 8.0
 PIN = "123456"
@@ -27,7 +27,7 @@ OUTCOME = (
     Metric(key="refused_per_s", title="refused a second", digits=0),
     Metric(key="refused_p50_ms", title="p50 of refused (ms)"),
     Metric(key="refused_p99_ms", title="p99 of refused (ms)"),
-    Metric(key="unsent", title="found no line free", digits=0),
+    Metric(key="unsent", title="not sent, as all still waited", digits=0),
     Metric(key="broken", title="broken", digits=0),
 )
 STANDING = Metric(key="standing_p99_ms", title="p99 after the first second (ms)")
@@ -67,9 +67,11 @@ class Answers(Overload):
     says = (
         f"One web process on core {SERVER_CORE}; the loader and Redis share the other. First {PEOPLE:,} participants "
         f"answer over {CAPACITY_LINES} lines as fast as they are acknowledged: that is the *capacity*. Then for "
-        f"{SECONDS:g} s answers come in by the clock over {LINES:,} lines, in shares of the capacity, whether or not "
-        "those before have had their reply; many come again, and are told that they were taken. A delay counts from "
-        "the moment at which an answer was due. What is refused gets a 503 with `Retry-After`."
+        f"{SECONDS:g} s answers come in by the clock over {LINES:,} lines, one for each participant, in shares of the "
+        "capacity, whether or not those before have had their reply; many come again, and are told that they were "
+        "taken. A delay counts from the moment at which an answer was due. What is refused gets a 503 with "
+        "`Retry-After`. Nobody has two answers under way: what comes due while everybody still waits is not sent, but "
+        "counted."
     )
     unit = "% of capacity"
     metrics = (Metric(key="capacity", title="capacity (answers/s)", digits=0), *OUTCOME, STANDING)

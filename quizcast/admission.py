@@ -8,7 +8,7 @@ import math
 import time
 
 # Of the longest wait, where more comes than can be taken.
-STANDING_SHARE = 0.25
+STANDING_SHARE = 0.15
 # In a burst, of the wait that the next is reckoned to have: should more come, refusing them slows all down.
 RECKONED_SHARE = 0.5
 PACE_WINDOW_S = 4.0  # over which a participant's answers are counted: a few retries in a row are no hammering

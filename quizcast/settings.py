@@ -273,7 +273,7 @@ DOCS: dict[str, str] = {
     "drain_s": "over how long a stopping process spreads its clients' return",
     "log_events_max": "kept events per game, for clients that resume",
     "intake_pending_max": "answers and joins that may wait in one process before the next gets a 503",
-    "intake_wait_s": "how long they may wait in a burst before the next gets a 503; a quarter of it where it is none",
+    "intake_wait_s": "how long they may wait in a burst before the next gets a 503; 15 % of it where it is none",
     "intake_group_max": "answers and joins that ride in one Redis round trip",
     "flush_batch_max": "rows in one Postgres transaction of the flush",
     "import_bytes_max": "largest quiz file",

@@ -4,8 +4,9 @@
 
    The requests (common.h) are dealt to whichever connection is free, until they or the seconds have run out: as fast as
    the connections allow, or so many a second by the clock, whether or not those before have been answered. Then a delay
-   counts from the moment at which the request was due, also when no connection was free. A connection on which an event
-   stream opens is held. Each has had a reply to `GET /livez`, whatever it was, before the first request: the kernel
+   counts from the moment at which the request was due, and a request that finds no connection free is not sent: a
+   connection is a person, all of them still wait for a reply, and each of those waits is counted in full. Sent later, it
+   would count a queue of the loader's own. A connection on which an event stream opens is held. Each has had a reply to `GET /livez`, whatever it was, before the first request: the kernel
    takes connections that the server has not accepted yet, and servers on libuv accept one per turn of their loop.
    Prints one line of JSON. `standing` are the requests that were due after the first second, when a burst is over. */
 #include "common.h"
@@ -23,7 +24,7 @@ typedef struct {
 } line;
 
 static request *requests;
-static size_t count, next_request, under_way, ok, stood, refused, broken;
+static size_t count, next_request, unsent, under_way, ok, stood, refused, broken;
 static int poller, port, greeted, connections;
 static double rate; /* 0: as fast as the connections allow */
 static uint64_t start, until, last_reply;
@@ -56,12 +57,16 @@ static uint64_t due(size_t which) { return rate > 0 ? start + (uint64_t)((double
 
 /* Give the free connections what is due. */
 static void deal(void) {
-    for (uint64_t now = now_us(); taken < freed && next_request < count && due(next_request) <= now; taken++) {
-        if (now >= until) return;
-        int which = free_lines[taken % (size_t)connections];
+    for (uint64_t now = now_us(); now < until && next_request < count && due(next_request) <= now; next_request++) {
+        if (taken == freed) {
+            if (rate <= 0) return;
+            unsent++;
+            continue;
+        }
+        int which = free_lines[taken++ % (size_t)connections];
         line *one = &lines[which];
         one->began = rate > 0 ? due(next_request) : now;
-        one->sending = next_request++;
+        one->sending = next_request;
         one->sent = 0;
         one->state = BUSY;
         under_way++;
@@ -158,8 +163,8 @@ int main(int words, char **word) {
         turn(rate > 0 && more ? 1 : 100);
     }
     double took = (double)((last_reply ? last_reply : now_us()) - start) / 1e6;
-    printf("{\"connections\":%d,\"sent\":%zu,\"ok\":%zu,\"refused\":%zu,\"broken\":%zu,", connections, next_request, ok,
-        refused, broken + under_way);
+    printf("{\"connections\":%d,\"sent\":%zu,\"ok\":%zu,\"refused\":%zu,\"broken\":%zu,", connections,
+        next_request - unsent, ok, refused, broken + under_way);
     printf("\"seconds\":%.6f,\"cpu_s\":%.6f,", took, cpu_s() - cpu_before);
     print_percentiles(samples, ok);
     printf(",\"standing\":{");
