@@ -47,3 +47,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.flaky(reruns=TRIES_MORE))
         if file.stem.removeprefix("test_") in ALONE.get(file.parent.name, ()):
             item.add_marker(pytest.mark.alone)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Called by pytest at the end: why each test that was tried again had failed."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.section(f"tried again: {report.nodeid}")
+        terminalreporter.line(report.longreprtext)
+        terminalreporter.line(report.capstdout)
