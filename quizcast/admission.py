@@ -9,7 +9,7 @@ import time
 
 # Of the longest wait, where more comes than can be taken.
 STANDING_SHARE = 0.15
-# In a burst, of the wait that the next is reckoned to have: should more come, refusing them slows all down.
+# Of that, for the wait that the next is reckoned to have: should more come, refusing them slows all down.
 RECKONED_SHARE = 0.5
 PACE_WINDOW_S = 4.0  # over which a participant's answers are counted: a few retries in a row are no hammering
 
@@ -32,8 +32,8 @@ class Patience:
     def over(self, now: float, waited_s: float, reckoned_s: float) -> bool:
         """Whether the next is refused: by how long the first has waited, and by how long the next would have to."""
         in_burst = now - self._calm_at < self._wait_s < now - self._over_at
-        waited_max, reckoned_max = (1.0, RECKONED_SHARE) if in_burst else (STANDING_SHARE, STANDING_SHARE)
-        over = waited_s > self._wait_s * waited_max or reckoned_s > self._wait_s * reckoned_max
+        most_s = self._wait_s if in_burst else self._wait_s * STANDING_SHARE
+        over = waited_s > most_s or reckoned_s > most_s * RECKONED_SHARE
         if over:
             self._over_at = now
         return over
