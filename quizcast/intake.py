@@ -34,6 +34,7 @@ WHILE_BEHIND = 64  # a few milliseconds of each turn: a flood that cannot be ref
 JOINS_AT_ONCE = 64  # on their way in; each takes several turns of the loop, and were all to take turns, nobody got in
 CALLS_AT_ONCE = 2  # one that Redis works on, and one that is being put together or taken apart here meanwhile
 SECOND_FROM = 32  # who wait: a call for the few that come as the first has left would cost Redis a sync for them alone
+TOLD_AT_ONCE = 128  # of a group, or half of it where that is more; smaller pieces are smaller groups in the next round
 
 log = logging.getLogger(__name__)
 
@@ -132,8 +133,21 @@ class Lane(Generic[Try, Verdict]):
         except Exception:  # a fault of ours: nobody may be left waiting, and the lane goes on
             log.exception("a group of %d could not be taken", len(group))
             verdicts = [Unavailable(retry_after_s=random.choice(RETRY_AFTER_S))] * len(group)
+        # Where few wait, Redis is about to have nothing to do: those told first come again while the others are told.
+        at_once = len(group)
+        if len(self._waiting) < self._second_from:
+            at_once = max(TOLD_AT_ONCE, math.ceil(len(group) / 2))
+        for first in range(0, len(group), at_once):
+            if first:
+                await asyncio.sleep(0)
+            self._tell(group[first : first + at_once], verdicts[first : first + at_once])
+        self._seconds.observe(time.perf_counter() - group[0][0])
+
+    def _tell(
+        self, some: Sequence[tuple[float, Try, OnVerdict[Verdict]]], verdicts: Sequence[Verdict | QuizcastError]
+    ) -> None:
         refused = 0
-        for (_, _, told), verdict in zip(group, verdicts, strict=True):
+        for (_, _, told), verdict in zip(some, verdicts, strict=True):
             if isinstance(verdict, QuizcastError):
                 INTAKE.labels(self._kind, verdict.code).inc()
                 refused += 1
@@ -141,8 +155,7 @@ class Lane(Generic[Try, Verdict]):
                 told(verdict)
             except Exception:  # a fault of ours: the others are told all the same
                 log.exception("a verdict could not be told")
-        self._taken.inc(len(group) - refused)
-        self._seconds.observe(time.perf_counter() - group[0][0])
+        self._taken.inc(len(some) - refused)
 
 
 class Intake:

@@ -196,7 +196,7 @@ async def test_three_times_what_it_can_take_is_refused_at_once_and_nothing_that_
         assert {one.retry_after for one in seen if one.status == 503} == {1, 2, 3}
         acknowledged = {1000 + one.who for one in seen if one.status == 202} | set(range(1000))
         assert await hall.taken() == acknowledged  # nothing lost, and nothing taken of those who were told otherwise
-        # Half a second in the burst's beginning, a fifth of a second later, and the turns that the process itself takes.
+        # Half a second as a burst begins, a fifth later, and the turns that the process itself takes.
         assert p99([one.took_s for one in seen if one.status == 202]) < WAIT_S * 3, (capacity, counted)
         assert pss_kb([pid]) - memory_kb < 40_000  # a thousand lines, and what 20,000 tokens take
 

@@ -26,6 +26,7 @@ from quizcast.intake import (
     JOINS_AT_ONCE,
     RETRY_AFTER_S,
     SECOND_FROM,
+    TOLD_AT_ONCE,
     WHILE_BEHIND,
     Intake,
     verdict_of,
@@ -147,6 +148,31 @@ async def test_a_few_wait_for_the_call_that_is_under_way_and_only_many_get_one_b
     await turns(20)
     assert [len(group) for group in submissions.groups] == [1, SECOND_FROM, 1]
     assert told == [Taken(number, False) for number in range(SECOND_FROM + 2)]
+
+
+@pytest.mark.parametrize(("behind", "parts"), [(0, [TOLD_AT_ONCE, TOLD_AT_ONCE - 1]), (2, [2 * TOLD_AT_ONCE - 1])])
+async def test_some_come_again_before_the_others_are_told_where_no_more_wait(behind: int, parts: list[int]) -> None:
+    submissions = FakeSubmissions()
+    submissions.gate = asyncio.Event()
+    intake, _, _ = intake_on(submissions, group_max=1000)
+    told_when: list[int] = []  # how many groups had gone by then
+
+    def told(_verdict: Taken | QuizcastError) -> None:
+        told_when.append(len(submissions.groups))
+        if len(told_when) <= sum(parts):
+            intake.submit(answer(0), told)
+
+    for number in range(sum(parts)):
+        intake.submit(answer(number), told)
+    await turns()
+    for _ in range(behind):  # a second call, and some who wait for their turn
+        for number in range(SECOND_FROM):
+            intake.submit(answer(number), lambda _verdict: None)
+        await turns()
+    submissions.gate.set()
+    await turns(10)
+    first = told_when[: sum(parts)]
+    assert [first.count(groups) for groups in sorted(set(first))] == parts
 
 
 async def test_a_lane_has_two_calls_under_way_and_groups_have_a_size() -> None:
