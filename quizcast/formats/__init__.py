@@ -15,6 +15,7 @@ __all__ = ["EXPORT_FORMATS", "FILE_MAX", "IMPORT_FORMATS", "Dumped", "Parsed", "
 
 IMPORT_FORMATS = ("json", "csv", "opentrivia")
 EXPORT_FORMATS = ("json", "csv")
+WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # how XLSX and ODS begin, and XLS; what a teacher has at hand, mostly
 
 
 class Dumped(NamedTuple):
@@ -40,6 +41,8 @@ def parse(data: bytes, format: str | None = None, name: str = "") -> Parsed:
             return table.parse(data, name)
         case "opentrivia":
             return opentrivia.parse(data, name)
+        case None if data.startswith(WORKBOOKS):
+            raise refuse([Problem(path="", message="this is a workbook; save its sheet as CSV, and import that")])
         case other:
             what = f"there is no format {other!r}" if other else "cannot tell which format this is"
             raise refuse([Problem(path="", message=f"{what}; say one of {', '.join(IMPORT_FORMATS)}")])

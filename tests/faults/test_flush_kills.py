@@ -115,7 +115,7 @@ def test_a_started_game_goes_on_while_postgres_is_dead_and_its_answers_arrive_af
     stage.services.restart("postgres")
     took_s = stage.drained()
     report = play.report()
-    print(f"Postgres killed in mid-flush, down {NO_POSTGRES_S:g} s: oldest row {aged_s:.1f} s, drained after {took_s:.1f} s;")
+    print(f"Postgres down for {NO_POSTGRES_S:g} s: oldest row {aged_s:.1f} s, drained after {took_s:.1f} s;")
     print(f"answers meanwhile: {report.ack_ms}, sent again {report.retries}")
     assert report.ok, report.text()
     assert aged_s > NO_POSTGRES_S - 1

@@ -127,6 +127,11 @@ def test_a_file_of_no_known_format_is_refused_with_the_formats_there_are() -> No
     assert "'docx'" in refused("hello", "docx")[0][1]
 
 
+@pytest.mark.parametrize("beginning", [b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"])
+def test_who_brings_a_workbook_is_told_to_save_it_as_csv(beginning: bytes) -> None:
+    assert "save its sheet as CSV" in refused(beginning + b"...", name="quiz.xlsx")[0][1]
+
+
 @given(st.binary(max_size=200), st.sampled_from([None, *IMPORT_FORMATS]))
 def test_whatever_the_bytes_a_file_is_read_or_refused(data: bytes, format: str | None) -> None:
     try:
