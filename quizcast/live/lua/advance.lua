@@ -16,7 +16,8 @@ redis.call('XLEN', KEYS[4])
 
 local t = redis.call('TIME')
 local now = string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000))
-local here = redis.call('ZRANGEBYSCORE', KEYS[7], '(' .. now, '+inf')
+local here = {}
+if ARGV[13] == 'opens' then here = redis.call('ZRANGEBYSCORE', KEYS[7], '(' .. now, '+inf') end
 
 -- First of all that is written: a log that is ahead of the game takes no entry.
 local told = {}
