@@ -69,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_streams: int = 12_000
     stream_max_age_s: int = 4 * 3600
     stream_buffer_bytes: int = 262_144
+    io_uring: str = "auto"
     heartbeat_s: float = 15.0
     drain_s: float = 4.0
     log_events_max: int = 2_000
@@ -183,6 +184,8 @@ def _out_of_range(settings: Settings) -> list[Problem]:
         )
     if settings.log_format not in ("auto", "json", "plain"):
         problems.append(Problem(path="QUIZCAST_LOG_FORMAT", message="must be auto, json or plain"))
+    if settings.io_uring not in ("auto", "off"):
+        problems.append(Problem(path="QUIZCAST_IO_URING", message="must be auto or off"))
     if settings.log_level not in ("debug", "info", "warning", "error"):
         problems.append(Problem(path="QUIZCAST_LOG_LEVEL", message="must be debug, info, warning or error"))
     if settings.static_url and not _SITE_AND_PATH.fullmatch(settings.static_url):
@@ -269,6 +272,7 @@ DOCS: dict[str, str] = {
     "max_streams": "event streams that one process may hold; the next gets a 503",
     "stream_max_age_s": "a stream ends after about so long and the client comes back (jittered)",
     "stream_buffer_bytes": "what may wait for one slow reader before its stream is closed",
+    "io_uring": "`auto`: one system call sends an event to many streams, where Linux allows it; `off`: one each",
     "heartbeat_s": "between two heartbeats of a stream; below the proxy's read timeout",
     "drain_s": "over how long a stopping process spreads its clients' return",
     "log_events_max": "kept events per game, for clients that resume",

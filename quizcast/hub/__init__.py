@@ -8,7 +8,8 @@ before anything newer goes out. The hub moves bytes; it knows neither Redis nor 
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from array import array
+from collections.abc import Callable, Coroutine, Sequence
 from typing import NamedTuple
 
 from quizcast.errors import Draining, GameOver, GameUnknown, StreamsFull, Unavailable
@@ -17,12 +18,15 @@ from quizcast.hub.follower import Follower
 from quizcast.hub.opening import Opening
 from quizcast.hub.ports import EventLog, Views
 from quizcast.hub.pulse import Pulse, jittered
+from quizcast.hub.ring import CHUNK_MAX, Ring
 from quizcast.hub.stream import Closed, Stream, Viewer
 from quizcast.metrics import DELIVERIES, EVENTS, FANOUT_SECONDS, PUSH_SECONDS, STREAMS, STREAMS_REFUSED
 from quizcast.wire.events import Heartbeat, Kicked, Message, Position, frame_of, with_retry
 
 __all__ = ["FULL_RETRY_S", "Arrival", "Closed", "EventLog", "Hub", "Stream", "Viewer", "Views", "jittered"]
 
+TOGETHER_FROM = 16  # streams; for fewer a call for each is as good
+TOGETHER = 128  # in one call; the first of thousands need not wait until all have been asked for their sockets
 SLICE = 1000  # results read and encoded between two turns of the event loop, so that answers get in meanwhile
 RETRY_MIN_MS, RETRY_MAX_MS = 200, 2500  # after which a browser's EventSource comes back when its line broke
 DRAIN_RETRY_MS = 500  # short: a drain spreads the return by when it closes each stream
@@ -65,10 +69,12 @@ class Hub:
         buffer_max: int,
         heartbeat_s: float,
         max_age_s: float,
+        ring: Ring | None = None,
         reached: Callable[[str, int], None] = lambda _game_id, _took_ms: None,
         slow: Callable[[str, int], None] = lambda _game_id, _streams: None,
     ) -> None:
         """`envelope` wraps a frame for the transport, `farewell` ends its body; `now` is the server's clock in ms.
+        With a `ring`, which the hub closes, one system call sends to many.
 
         `reached` is told how many ms after its stamp a kept event had gone out to all streams of a game here.
         `slow` is told how many participants' streams of a game here are behind with reading, every `LOOK_EVERY_S` while
@@ -89,6 +95,7 @@ class Hub:
             broadcast=self._broadcast, envelope=envelope, farewell=farewell, now=now, heartbeat_s=heartbeat_s
         )
         self._max_age_s = max_age_s
+        self._ring = ring
         self._channels: dict[str, Channel] = {}
         self._open = 0
         self._arriving = 0
@@ -192,6 +199,7 @@ class Hub:
             for stream in channel.streams:
                 stream.close(Closed.DRAIN, self._farewell)
         self._channels.clear()
+        self._drop_ring()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -277,13 +285,13 @@ class Hub:
         if message.position is None:
             return
         channel.remember(message, message.position)
-        EVENTS.labels(message.name).inc()
         if message.name in ("question", "closed"):
             channel.staff.forget("progress")
             channel.crowd.forget("progress")
         streams = list(channel.streams)
         with FANOUT_SECONDS.time():
             self._broadcast(streams, self._envelope(message.frame))
+        EVENTS.labels(message.name).inc()
         if (stamp := message.published_at) is not None and streams:
             # Not now: some event loops write to the sockets at the end of this turn.
             self._loop.call_soon(self._written, channel, message.name, stamp)
@@ -298,12 +306,30 @@ class Hub:
         PUSH_SECONDS.labels(name).observe(took_ms / 1000)
         self._reached(channel.game_id, took_ms)
 
-    def _broadcast(self, streams: Iterable[Stream], chunk: bytes) -> None:
-        count = 0
-        for stream in streams:
-            stream.push(chunk)
-            count += 1
-        DELIVERIES.inc(count)
+    def _broadcast(self, streams: Sequence[Stream], chunk: bytes) -> None:
+        if self._ring is not None and len(streams) >= TOGETHER_FROM and len(chunk) <= CHUNK_MAX:
+            self._send_together(self._ring, streams, chunk)
+        else:
+            for stream in streams:
+                stream.push(chunk)
+        DELIVERIES.inc(len(streams))
+
+    def _send_together(self, ring: Ring, streams: Sequence[Stream], chunk: bytes) -> None:
+        try:
+            for first in range(0, len(streams), TOGETHER):
+                some = streams[first : first + TOGETHER]
+                for place, sent in ring.send(array("i", [stream.direct for stream in some]), chunk):
+                    some[place].push(chunk[sent:])
+        except OSError:  # nobody knows who has it now; they come back, and resume with what they have
+            log.exception("the ring failed; from now on each stream gets a call of its own")
+            self._drop_ring()
+            for stream in streams:
+                stream.close(Closed.LOST, self._farewell)
+
+    def _drop_ring(self) -> None:
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
 
     async def _send_results(self, channel: Channel, closed: Message, streams: Sequence[Stream]) -> None:
         by_person: dict[str, list[Stream]] = {}

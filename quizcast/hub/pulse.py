@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from quizcast.hub.channel import Channel, Fleeting
 from quizcast.hub.stream import Closed, Stream
@@ -20,7 +20,7 @@ class Pulse:
     def __init__(
         self,
         *,
-        broadcast: Callable[[Iterable[Stream], bytes], None],
+        broadcast: Callable[[Sequence[Stream], bytes], None],
         envelope: Callable[[bytes], bytes],
         farewell: bytes,
         now: Callable[[], int],

@@ -44,7 +44,7 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True):
 class Stream:
     """A viewer and the transport their frames go into. Slots, because there are ten thousand of them."""
 
-    __slots__ = ("_buffer_max", "_transport", "closed", "expires_at", "viewer")
+    __slots__ = ("_buffer_max", "_fd", "_transport", "closed", "expires_at", "viewer")
 
     def __init__(self, viewer: Viewer, transport: asyncio.WriteTransport, buffer_max: int, expires_at: float) -> None:
         self.viewer = viewer
@@ -52,6 +52,9 @@ class Stream:
         self.closed: Closed | None = None
         self._transport = transport
         self._buffer_max = buffer_max
+        socket = transport.get_extra_info("socket")
+        plain = socket is not None and transport.get_extra_info("sslcontext") is None
+        self._fd: int = socket.fileno() if plain else -1
 
     def push(self, chunk: bytes) -> None:
         """Hand bytes to the transport, or cut the stream when its reader is too far behind."""
@@ -64,6 +67,17 @@ class Stream:
         transport.write(chunk)
         if transport.get_write_buffer_size() > self._buffer_max:
             self.close(Closed.SLOW)
+
+    @property
+    def direct(self) -> int:
+        """The socket, for who sends past the transport what would go out at once; -1 when it would not, or is none.
+
+        To be asked for each time: once the transport is closing, its number may be another connection's.
+        """
+        transport = self._transport
+        if self.closed is not None or transport.is_closing() or transport.get_write_buffer_size():
+            return -1
+        return self._fd
 
     @property
     def behind(self) -> bool:

@@ -14,6 +14,7 @@ from quizcast.domain.game import Game
 from quizcast.errors import GameUnknown, QuizcastError
 from quizcast.flush import Bell
 from quizcast.hub import Hub
+from quizcast.hub.ring import opened as opened_ring
 from quizcast.intake import Intake
 from quizcast.live.games import Games
 from quizcast.live.log import RedisLog
@@ -116,6 +117,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             buffer_max=settings.stream_buffer_bytes,
             heartbeat_s=settings.heartbeat_s,
             max_age_s=settings.stream_max_age_s,
+            ring=opened_ring() if settings.io_uring == "auto" else None,
             reached=reach.reached,
             slow=reach.slow,
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from quizcast.errors import ProcessFailed, QuizcastError
+from quizcast.hub.ring import opened
 from quizcast.remote import Remote
 from quizcast.supervisor import child
 from quizcast.supervisor.child import Child
@@ -55,6 +56,13 @@ def test_every_process_carries_its_name(tree: Tree) -> None:
     assert processes()[tree.process.pid][1] == "quizcast: supervisor"
     for title in ("quizcast: web 0", "quizcast: web 1", "quizcast: worker 0"):
         assert tree.pid(title)
+
+
+def test_every_web_process_sends_by_io_uring_where_the_system_lets_it(tree: Tree) -> None:
+    ring = opened()
+    for pid in tree.pids("quizcast: web"):
+        files = [os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir()]
+        assert ("anon_inode:[io_uring]" in files) == (ring is not None)
 
 
 def test_a_killed_web_process_is_replaced_and_no_connection_is_refused(tree: Tree) -> None:
