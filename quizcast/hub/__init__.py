@@ -316,11 +316,11 @@ class Hub:
     def _send_together(self, ring: Ring, streams: Sequence[Stream], chunk: bytes) -> None:
         try:
             short = ring.send(array("i", [stream.direct for stream in streams]), chunk)
-        except OSError:  # nobody knows who has it now; they come back, and resume with what they have
+        except OSError:  # nobody knows who has how much of it; they come back, and resume with what they have whole
             log.exception("the ring failed; from now on each stream gets a call of its own")
             self._drop_ring()
             for stream in streams:
-                stream.close(Closed.LOST, self._farewell)
+                stream.close(Closed.LOST)
             return
         for place, sent in short:
             streams[place].push(chunk[sent:])

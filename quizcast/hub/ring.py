@@ -35,8 +35,8 @@ class Ring:
     """A submission and a completion queue, shared with the kernel. Raises `OSError` where there can be none."""
 
     def __init__(self) -> None:
-        if sys.platform != "linux":
-            raise OSError(errno.ENOSYS, "no io_uring")
+        if (sys.platform, sys.byteorder) != ("linux", "little"):
+            raise OSError(errno.ENOSYS, "not made for this machine")
         self._call = ctypes.CDLL(None, use_errno=True).syscall
         params = ctypes.create_string_buffer(120)
         self._fd = self._checked(SETUP_CALL, ENTRIES, params)
@@ -77,7 +77,7 @@ class Ring:
                 raise OSError(errno.ENOSYS, "an io_uring of before Linux 5.6")
 
     def close(self) -> None:
-        """Give the queues back; once more does nothing."""
+        """Give the ring back, the queues with this object; once more does nothing, and `send` fails from now on."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -115,8 +115,15 @@ class Ring:
     def _submit(self, some: int) -> None:
         self._tail[0] = _word(self._gone + some)
         left = some
-        while left:  # a signal may come in between
-            left -= self._checked(ENTER_CALL, self._fd, left, some, GET_EVENTS, None, 0)
+        try:
+            while left:  # a signal may come in between
+                taken = self._checked(ENTER_CALL, self._fd, left, some, GET_EVENTS, None, 0)
+                if not taken:
+                    raise OSError(errno.EIO, "the ring takes nothing")
+                left -= taken
+        except BaseException:  # what is left in it must never go out
+            self.close()
+            raise
 
     def _checked(self, *words: object) -> int:
         while True:
