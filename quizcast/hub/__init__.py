@@ -26,6 +26,7 @@ from quizcast.wire.events import Heartbeat, Kicked, Message, Position, frame_of,
 __all__ = ["FULL_RETRY_S", "Arrival", "Closed", "EventLog", "Hub", "Stream", "Viewer", "Views", "jittered"]
 
 TOGETHER_FROM = 16  # streams; for fewer a call for each is as good
+TOGETHER = 128  # in one call: the first of thousands are not to wait until all have been asked for their sockets
 SLICE = 1000  # results read and encoded between two turns of the event loop, so that answers get in meanwhile
 RETRY_MIN_MS, RETRY_MAX_MS = 200, 2500  # after which a browser's EventSource comes back when its line broke
 DRAIN_RETRY_MS = 500  # short: a drain spreads the return by when it closes each stream
@@ -315,15 +316,15 @@ class Hub:
 
     def _send_together(self, ring: Ring, streams: Sequence[Stream], chunk: bytes) -> None:
         try:
-            short = ring.send(array("i", [stream.direct for stream in streams]), chunk)
+            for first in range(0, len(streams), TOGETHER):
+                some = streams[first : first + TOGETHER]
+                for place, sent in ring.send(array("i", [stream.direct for stream in some]), chunk):
+                    some[place].push(chunk[sent:])
         except OSError:  # nobody knows who has how much of it; they come back, and resume with what they have whole
             log.exception("the ring failed; from now on each stream gets a call of its own")
             self._drop_ring()
             for stream in streams:
                 stream.close(Closed.LOST)
-            return
-        for place, sent in short:
-            streams[place].push(chunk[sent:])
 
     def _drop_ring(self) -> None:
         if self._ring is not None:
