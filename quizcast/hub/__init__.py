@@ -8,12 +8,12 @@ before anything newer goes out. The hub moves bytes; it knows neither Redis nor 
 import asyncio
 import logging
 import random
-from array import array
 from collections.abc import Callable, Coroutine, Sequence
 from typing import NamedTuple
 
 from quizcast.errors import Draining, GameOver, GameUnknown, StreamsFull, Unavailable
 from quizcast.hub.channel import RECENT_MAX, Channel
+from quizcast.hub.crowd import Crowd
 from quizcast.hub.follower import Follower
 from quizcast.hub.opening import Opening
 from quizcast.hub.ports import EventLog, Views
@@ -26,7 +26,6 @@ from quizcast.wire.events import Heartbeat, Kicked, Message, Position, frame_of,
 __all__ = ["FULL_RETRY_S", "Arrival", "Closed", "EventLog", "Hub", "Stream", "Viewer", "Views", "jittered"]
 
 TOGETHER_FROM = 16  # streams; for fewer a call for each is as good
-TOGETHER = 128  # in one call: the first of thousands are not to wait until all have been asked for their sockets
 SLICE = 1000  # results read and encoded between two turns of the event loop, so that answers get in meanwhile
 RETRY_MIN_MS, RETRY_MAX_MS = 200, 2500  # after which a browser's EventSource comes back when its line broke
 DRAIN_RETRY_MS = 500  # short: a drain spreads the return by when it closes each stream
@@ -157,7 +156,7 @@ class Hub:
             stream.close(Closed.KICKED, self._envelope(frame_of(Kicked(reason="kicked"))) + self._farewell)
         if self._draining:
             stream.close(Closed.DRAIN, self._pulse.goodbye(DRAIN_RETRY_MS))
-        channel.streams[stream] = None
+        channel.crowd_of(viewer).add(stream)
         channel.cancel("linger")
         for message in meanwhile:
             if message.name == "closed":
@@ -177,8 +176,7 @@ class Hub:
         self._open -= 1
         STREAMS.labels(stream.viewer.who).dec()
         channel = self._channels.get(game_id)
-        if channel is not None and stream in channel.streams:
-            del channel.streams[stream]
+        if channel is not None and channel.crowd_of(stream.viewer).discard(stream):
             self._linger(channel)
 
     async def drain(self, over_s: float) -> None:
@@ -275,8 +273,7 @@ class Hub:
         channel.later("look", jittered(LOOK_EVERY_S), self._look, channel)
 
     def _look(self, channel: Channel) -> None:
-        people = [stream for stream in channel.streams if stream.viewer.participant_id is not None]
-        before, channel.slow = channel.slow, sum(stream.behind for stream in people)
+        before, channel.slow = channel.slow, channel.people.behind()
         if before or channel.slow:
             self._slow(channel.game_id, channel.slow)
         channel.later("look", LOOK_EVERY_S, self._look, channel)
@@ -286,17 +283,18 @@ class Hub:
             return
         channel.remember(message, message.position)
         if message.name in ("question", "closed"):
-            channel.staff.forget("progress")
-            channel.crowd.forget("progress")
-        streams = list(channel.streams)
+            channel.to_staff.forget("progress")
+            channel.to_people.forget("progress")
+        chunk = self._envelope(message.frame)
         with FANOUT_SECONDS.time():
-            self._broadcast(streams, self._envelope(message.frame))
+            self._broadcast(channel.staff, chunk)
+            self._broadcast(channel.people, chunk)
         EVENTS.labels(message.name).inc()
-        if (stamp := message.published_at) is not None and streams:
+        if (stamp := message.published_at) is not None and not channel.empty:
             # Not now: some event loops write to the sockets at the end of this turn.
             self._loop.call_soon(self._written, channel, message.name, stamp)
         if message.name == "closed":
-            self._spawn(self._send_results(channel, message, streams))
+            self._spawn(self._send_results(channel, message, list(channel.people)))
         elif message.name == "finished":
             # No more will ever come; clients that return are told so by a 204.
             channel.later("over", LAST_WORDS_S, self._cut, channel, Closed.OVER)
@@ -306,25 +304,18 @@ class Hub:
         PUSH_SECONDS.labels(name).observe(took_ms / 1000)
         self._reached(channel.game_id, took_ms)
 
-    def _broadcast(self, streams: Sequence[Stream], chunk: bytes) -> None:
-        if self._ring is not None and len(streams) >= TOGETHER_FROM and len(chunk) <= CHUNK_MAX:
-            self._send_together(self._ring, streams, chunk)
+    def _broadcast(self, crowd: Crowd, chunk: bytes) -> None:
+        if self._ring is not None and len(crowd) >= TOGETHER_FROM and len(chunk) <= CHUNK_MAX:
+            try:
+                crowd.send(self._ring, chunk)
+            except OSError:  # who have a part of it come back, and resume with what they have whole
+                log.exception("the ring failed; from now on each stream gets a call of its own")
+                self._drop_ring()
+                for stream in crowd:
+                    stream.close(Closed.LOST)
         else:
-            for stream in streams:
-                stream.push(chunk)
-        DELIVERIES.inc(len(streams))
-
-    def _send_together(self, ring: Ring, streams: Sequence[Stream], chunk: bytes) -> None:
-        try:
-            for first in range(0, len(streams), TOGETHER):
-                some = streams[first : first + TOGETHER]
-                for place, sent in ring.send(array("i", [stream.direct for stream in some]), chunk):
-                    some[place].push(chunk[sent:])
-        except OSError:  # nobody knows who has how much of it; they come back, and resume with what they have whole
-            log.exception("the ring failed; from now on each stream gets a call of its own")
-            self._drop_ring()
-            for stream in streams:
-                stream.close(Closed.LOST)
+            crowd.push(chunk)
+        DELIVERIES.inc(len(crowd))
 
     def _drop_ring(self) -> None:
         if self._ring is not None:
@@ -346,25 +337,28 @@ class Hub:
                 await asyncio.sleep(jittered(RESULTS_AGAIN_S))
                 continue
             for person, result in results.items():
-                self._broadcast(by_person[person], self._envelope(result))
+                chunk = self._envelope(result)
+                for stream in by_person[person]:
+                    stream.push(chunk)
+                DELIVERIES.inc(len(by_person[person]))
             del people[:SLICE]
 
     def _deliver_one(self, channel: Channel, message: Message) -> None:
         chunk = self._envelope(message.frame)
         if message.name == "kicked" and message.only_for is not None:
             channel.kicks.append(message.only_for)
-        for stream in [one for one in channel.streams if one.viewer.participant_id == message.only_for]:
+        for stream in [one for one in channel.people if one.viewer.participant_id == message.only_for]:
             if message.name == "kicked":
                 stream.close(Closed.KICKED, chunk + self._farewell)
             else:
                 stream.push(chunk)
 
     def _linger(self, channel: Channel) -> None:
-        if not channel.streams:
+        if channel.empty:
             channel.later("linger", LINGER_S, self._abandon, channel)
 
     def _cut(self, channel: Channel, reason: Closed) -> None:
-        for stream in list(channel.streams):
+        for stream in channel.streams:
             stream.close(reason, self._farewell)
         self._abandon(channel)
 

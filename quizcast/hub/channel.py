@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from quizcast.hub.stream import Stream
+from quizcast.hub.crowd import Crowd
+from quizcast.hub.stream import Stream, Viewer
 from quizcast.wire.events import Message, Position
 
 RECENT_MAX = 256  # kept events in memory; older ones are read from the log
@@ -18,10 +19,11 @@ _encode_lobby = msgspec.json.Encoder().encode
 
 
 class Fleeting:
-    """Latest-wins events that wait for their turn: `progress` is replaced, `lobby` keeps the names in between."""
+    """Latest-wins events that wait for a crowd's turn: `progress` is replaced, `lobby` keeps the names in between."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, crowd: Crowd) -> None:
         self.name = name
+        self.crowd = crowd
         self._waiting: dict[str, bytes] = {}
         self.due_at = 0.0  # of the loop's clock: not before then again
 
@@ -60,8 +62,7 @@ class Channel:
     def __init__(self, game_id: str) -> None:
         self.game_id = game_id
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # A dictionary for its order: who came after each other lies beside each other in memory, the kernel's too.
-        self.streams: dict[Stream, None] = {}
+        self.staff, self.people = Crowd(), Crowd()
         self.recent: deque[Message] = deque(maxlen=RECENT_MAX)
         self.head = Position(0, 0)
         self.heard = Position(0, 0)  # the newest that was announced while the log was being read
@@ -70,9 +71,23 @@ class Channel:
         self.again = False  # the log has to be read once more after that
         self.slow = 0  # participants' streams that were behind at the last look
         self.kicks: list[str] = []  # who was kicked, so that nobody slips in who was at the door just then
-        self.staff = Fleeting("staff")
-        self.crowd = Fleeting("crowd")
+        self.to_staff = Fleeting("to staff", self.staff)
+        self.to_people = Fleeting("to people", self.people)
         self.timers: dict[str, asyncio.TimerHandle] = {}
+
+    def crowd_of(self, viewer: Viewer) -> Crowd:
+        """The crowd in which this viewer's streams are."""
+        return self.staff if viewer.participant_id is None else self.people
+
+    @property
+    def streams(self) -> list[Stream]:
+        """All of them, as of now."""
+        return [*self.staff, *self.people]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody watches here."""
+        return not self.staff and not self.people
 
     def remember(self, message: Message, position: Position) -> None:
         """A kept event has been given out."""

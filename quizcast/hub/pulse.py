@@ -2,10 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from quizcast.hub.channel import Channel, Fleeting
-from quizcast.hub.stream import Closed, Stream
+from quizcast.hub.crowd import Crowd
+from quizcast.hub.stream import Closed
 from quizcast.metrics import EVENTS
 from quizcast.wire.events import Drain, Heartbeat, Message, frame, frame_of
 
@@ -15,12 +16,12 @@ AGE_RETRY_MS = 1000
 
 
 class Pulse:
-    """The timers of a hub's channels. `broadcast` hands bytes to streams; the rest is as in `Hub`."""
+    """The timers of a hub's channels. `broadcast` hands bytes to a crowd; the rest is as in `Hub`."""
 
     def __init__(
         self,
         *,
-        broadcast: Callable[[Sequence[Stream], bytes], None],
+        broadcast: Callable[[Crowd, bytes], None],
         envelope: Callable[[bytes], bytes],
         farewell: bytes,
         now: Callable[[], int],
@@ -42,7 +43,7 @@ class Pulse:
         if message.name == "progress" and channel.last_closed() is not None:
             return  # the log was quicker with `closed` than pub/sub with this
         EVENTS.labels(message.name).inc()
-        for waiting in (channel.staff, channel.crowd):
+        for waiting in (channel.to_staff, channel.to_people):
             waiting.offer(message)
             if waiting.name not in channel.timers:
                 delay_s = max(0.0, waiting.due_at - self._loop.time())
@@ -55,18 +56,18 @@ class Pulse:
     def _fleet(self, channel: Channel, waiting: Fleeting) -> None:
         if not waiting:
             return  # overtaken by a kept event
-        to_staff = waiting is channel.staff
-        streams = [one for one in channel.streams if (one.viewer.participant_id is None) is to_staff]
-        every_s = FLEETING_EVERY_S if to_staff else max(FLEETING_EVERY_S, len(streams) / FLEETING_BUDGET)
+        to_staff = waiting is channel.to_staff
+        every_s = FLEETING_EVERY_S if to_staff else max(FLEETING_EVERY_S, len(waiting.crowd) / FLEETING_BUDGET)
         waiting.due_at = self._loop.time() + every_s
-        self._broadcast(streams, b"".join(self._envelope(frame(name, data)) for name, data in waiting.take()))
+        self._broadcast(waiting.crowd, b"".join(self._envelope(frame(name, data)) for name, data in waiting.take()))
 
     def _beat(self, channel: Channel) -> None:
         now = self._loop.time()
         for stream in [one for one in channel.streams if one.expires_at <= now]:
             stream.close(Closed.AGE, self.goodbye(AGE_RETRY_MS))
         beat = frame_of(Heartbeat(server_now_at=self._now(), last_id=str(channel.head)))
-        self._broadcast(list(channel.streams), self._envelope(beat))
+        for crowd in (channel.staff, channel.people):
+            self._broadcast(crowd, self._envelope(beat))
         channel.later("beat", self._heartbeat_s, self._beat, channel)
 
 

@@ -44,12 +44,14 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True):
 class Stream:
     """A viewer and the transport their frames go into. Slots, because there are ten thousand of them."""
 
-    __slots__ = ("_buffer_max", "_fd", "_transport", "closed", "expires_at", "viewer")
+    __slots__ = ("_buffer_max", "_fd", "_transport", "closed", "expires_at", "place", "touched", "viewer")
 
     def __init__(self, viewer: Viewer, transport: asyncio.WriteTransport, buffer_max: int, expires_at: float) -> None:
         self.viewer = viewer
         self.expires_at = expires_at  # of the loop's clock
         self.closed: Closed | None = None
+        self.place = -1  # in its crowd, which also lends it the list of those that were written to or closed of late
+        self.touched: dict[Stream, None] | None = None
         self._transport = transport
         self._buffer_max = buffer_max
         socket = transport.get_extra_info("socket")
@@ -65,15 +67,17 @@ class Stream:
             self.close(Closed.GONE)
             return
         transport.write(chunk)
+        self._touch()
         if transport.get_write_buffer_size() > self._buffer_max:
             self.close(Closed.SLOW)
 
+    def _touch(self) -> None:
+        if self.touched is not None:
+            self.touched[self] = None
+
     @property
     def direct(self) -> int:
-        """The socket, for who sends past the transport what would go out at once; -1 when it would not, or is none.
-
-        To be asked for each time: once the transport is closing, its number may be another connection's.
-        """
+        """The socket, for who sends past the transport what would go out at once; -1 when it would not, or is none."""
         transport = self._transport
         if self.closed is not None or transport.is_closing() or transport.get_write_buffer_size():
             return -1
@@ -89,6 +93,7 @@ class Stream:
         if self.closed is not None:
             return
         self.closed = reason
+        self._touch()
         STREAMS_CLOSED.labels(reason.reason).inc()
         if reason is Closed.SLOW:
             self._transport.abort()  # an orderly close would wait for the reader who is not reading

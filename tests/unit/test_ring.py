@@ -1,20 +1,16 @@
-"""One call sends to many sockets: whole, in order, and what is not taken is told; the hub sees to the rest."""
+"""One call sends to many sockets: whole, in order, and what is not taken is told."""
 
-import asyncio
 import errno
 import os
 import socket
 from array import array
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from quizcast.errors import SettingsInvalid
-from quizcast.hub import Closed, Stream, Viewer
 from quizcast.hub.ring import CHUNK_MAX, ENTRIES, Ring, opened
 from quizcast.settings import Settings
-from tests.fakes import FakeTransport, MemoryLog, hub_on
 
 PAIRS = 100
 
@@ -102,123 +98,3 @@ def test_it_may_be_turned_off() -> None:
     assert Settings.from_env({"QUIZCAST_IO_URING": "off"}).io_uring == "off"
     with pytest.raises(SettingsInvalid, match="auto or off"):
         Settings.from_env({"QUIZCAST_IO_URING": "maybe"})
-
-
-# ── the hub with a ring ─────────────────────────────────────────────────────────────────────────────────────
-
-
-PEOPLE = 24
-EVENT = b'{"filling":"' + b"x" * 3000 + b'"}'
-
-
-class Hall:
-    """Real connections with a stream each, to a hub with a ring; `readers` are the clients' ends."""
-
-    def __init__(self, ring: Ring | None, **changes: Any) -> None:
-        self.log = MemoryLog()
-        self.log.create("g1")
-        self.hub = hub_on(self.log, ring=ring, heartbeat_s=1e6, **changes)
-        self.transports: list[asyncio.WriteTransport] = []
-        self.streams: list[Stream] = []
-        self.readers: list[socket.socket] = []
-        self.opening: list[bytes] = []
-
-    async def enter(self) -> None:
-        for number in range(PEOPLE):
-            near, far = socket.socketpair()
-            near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-            far.setblocking(False)
-            transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=near)
-            arrival = await self.hub.arrive("g1", Viewer(participant_id=f"reader {number}"), None)
-            self.streams.append(self.hub.go_live(arrival, transport))
-            self.transports.append(transport)
-            self.readers.append(far)
-            await self.read(-1)
-
-    async def read(self, number: int) -> bytes:
-        """All that has come."""
-        got, quiet = b"", 0
-        while quiet < 3:
-            await asyncio.sleep(0.001)  # for what waits in the transport
-            try:
-                more = self.readers[number].recv(CHUNK_MAX)
-            except (BlockingIOError, ConnectionResetError):
-                more = b""
-            quiet = 0 if more else quiet + 1
-            got += more
-        return got
-
-    async def leave(self) -> None:
-        await self.hub.stop()
-        for transport, reader in zip(self.transports, self.readers, strict=True):
-            transport.abort()
-            reader.close()
-        await asyncio.sleep(0)
-
-
-async def test_events_that_do_not_fit_into_the_sockets_come_whole_and_in_order() -> None:
-    hall = Hall(opened())
-    await hall.enter()
-    sent = b"".join(hall.log.append("g1", "leaderboard", EVENT).frame for _ in range(20))
-    assert any(stream.behind for stream in hall.streams)
-    assert {stream.direct for stream in hall.streams} == {-1}
-    for number in range(PEOPLE):
-        assert await hall.read(number) == sent
-    again = hall.log.append("g1", "leaderboard").frame  # directly once more
-    assert min(stream.direct for stream in hall.streams) >= 0
-    for number in range(PEOPLE):
-        assert await hall.read(number) == again
-    await hall.leave()
-
-
-async def test_a_slow_reader_is_cut_and_the_others_have_everything() -> None:
-    hall = Hall(opened(), buffer_max=10_000)
-    await hall.enter()
-    for _ in range(20):
-        frame = hall.log.append("g1", "leaderboard", EVENT).frame
-        for number in range(1, PEOPLE):
-            assert await hall.read(number) == frame
-    assert [stream.closed for stream in hall.streams] == [Closed.SLOW] + [None] * (PEOPLE - 1)
-    await hall.leave()
-
-
-async def test_who_is_gone_gets_nothing_even_where_their_sockets_number_is_another_s_by_now() -> None:
-    hall = Hall(opened())
-    await hall.enter()
-    number = hall.streams[0].direct
-    hall.transports[0].abort()
-    await asyncio.sleep(0.01)
-    near, far = socket.socketpair()
-    assert number in (near.fileno(), far.fileno())
-    frame = hall.log.append("g1", "leaderboard").frame
-    assert hall.streams[0].closed is Closed.GONE
-    assert await hall.read(1) == frame
-    for end in (near, far):
-        end.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            end.recv(1)
-    near.close()
-    far.close()
-    await hall.leave()
-
-
-async def test_when_the_ring_fails_all_come_back_to_resume_and_the_game_goes_on_without_it(
-    monkeypatch: pytest.MonkeyPatch, ring: Ring
-) -> None:
-    def broken(*_words: object) -> list[tuple[int, int]]:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    hall = Hall(ring)
-    await hall.enter()
-    monkeypatch.setattr(ring, "send", broken)
-    hall.log.append("g1", "leaderboard")
-    assert {stream.closed for stream in hall.streams} == {Closed.LOST}
-    await hall.enter()
-    frame = hall.log.append("g1", "leaderboard").frame
-    for number in range(PEOPLE, 2 * PEOPLE):
-        assert await hall.read(number) == frame
-    await hall.leave()
-
-
-def test_what_is_no_plain_socket_is_not_sent_to_directly() -> None:
-    assert Stream(Viewer(), FakeTransport(), 1000, 0.0).direct == -1
