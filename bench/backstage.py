@@ -109,8 +109,12 @@ class Hall:
 
     def tell(self, event: Callable[[], Kept]) -> None:
         """Log and publish an event, as the conductor does when the host acts; it is made just before it goes out."""
-        before = self.run(self._games.load(self.game_id))
-        if not self.run(self._games.advance(before, before.game, [event()])):
+
+        async def told() -> bool:
+            before = await self._games.load(self.game_id)
+            return await self._games.advance(before, before.game, [event()])
+
+        if not self.run(told()):
             raise RuntimeError("somebody else moves this game")
 
     def answer(self, question: int) -> None:

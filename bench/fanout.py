@@ -1,6 +1,7 @@
 """Contest 1, fan-out: one event to thousands of streams, by one server process on one core."""
 
 import contextlib
+import functools
 import socket
 import string
 import sys
@@ -16,7 +17,7 @@ from bench.native import Reader, program
 from quizcast.wire.events import Leaderboard, Place, encode_data
 
 EVENT_BYTES = 450  # a leaderboard of five
-EVENTS = 20
+EVENTS = 60
 WARMUP = 3  # the first events find cold caches and buffers that have yet to grow
 OPEN_TIMEOUT_S = 120
 EVENT_TIMEOUT_S = 30
@@ -31,16 +32,21 @@ WEBSOCKET += "Sec-WebSocket-Key: cXVpemNhc3QgYmVuY2ghIQ==\r\n"
 
 def leaderboard(at_us: int, size: int = EVENT_BYTES) -> Leaderboard:
     """An event of `size` bytes of JSON that tells the reader when it was published."""
+    return _board(at_us, size - _unfilled())
 
-    def board(filling: int) -> Leaderboard:
-        names = [f"~t{at_us:016d}", "Marie", "Émile", "Sofia", "n" * filling]
-        top = [
-            Place(rank=rank, participant_id=f"p{rank}", nickname=name, score=9000 - rank, gained=900)
-            for rank, name in enumerate(names, start=1)
-        ]
-        return Leaderboard(top=top, participants=1000)
 
-    return board(size - len(encode_data(board(0))))
+def _board(at_us: int, filling: int) -> Leaderboard:
+    names = [f"~t{at_us:016d}", "Marie", "Émile", "Sofia", "n" * filling]
+    top = [
+        Place(rank=rank, participant_id=f"p{rank}", nickname=name, score=9000 - rank, gained=900)
+        for rank, name in enumerate(names, start=1)
+    ]
+    return Leaderboard(top=top, participants=1000)
+
+
+@functools.cache  # the clock of an event runs while it is being made
+def _unfilled() -> int:
+    return len(encode_data(_board(0, 0)))
 
 
 def invitation(game_id: str, token: str) -> str:
