@@ -156,13 +156,13 @@ class Hub:
             stream.close(Closed.KICKED, self._envelope(frame_of(Kicked(reason="kicked"))) + self._farewell)
         if self._draining:
             stream.close(Closed.DRAIN, self._pulse.goodbye(DRAIN_RETRY_MS))
-        channel.crowd_of(viewer).add(stream)
         channel.cancel("linger")
         for message in meanwhile:
             if message.name == "closed":
                 self._spawn(self._send_results(channel, message, [stream]))
         if channel.over:
             self._loop.call_later(LAST_WORDS_S, stream.close, Closed.OVER, self._farewell)
+        channel.crowd_of(viewer).add(stream)
         return self._counted(stream)
 
     def _counted(self, stream: Stream) -> Stream:
@@ -175,8 +175,10 @@ class Hub:
         stream.close(Closed.GONE)
         self._open -= 1
         STREAMS.labels(stream.viewer.who).dec()
-        channel = self._channels.get(game_id)
-        if channel is not None and channel.crowd_of(stream.viewer).discard(stream):
+        home, channel = stream.home, self._channels.get(game_id)
+        if home is not None:
+            home.discard(stream)
+        if channel is not None and home in (channel.staff, channel.people):
             self._linger(channel)
 
     async def drain(self, over_s: float) -> None:

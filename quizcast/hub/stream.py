@@ -6,6 +6,7 @@ transport's buffer, and a stream whose buffer is full is cut, to come back by `L
 
 import asyncio
 from enum import Enum
+from typing import Protocol
 
 import msgspec
 
@@ -41,17 +42,27 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True):
         return "staff" if self.participant_id is None else "participant"
 
 
+class Home(Protocol):
+    """The crowd that a stream is in, as far as streams know it."""
+
+    def touch(self, stream: "Stream") -> None:
+        """It is being written to, or closed."""
+
+    def discard(self, stream: "Stream") -> None:
+        """It has no more to do with it."""
+
+
 class Stream:
     """A viewer and the transport their frames go into. Slots, because there are ten thousand of them."""
 
-    __slots__ = ("_buffer_max", "_fd", "_transport", "closed", "expires_at", "place", "touched", "viewer")
+    __slots__ = ("_buffer_max", "_fd", "_transport", "closed", "expires_at", "home", "place", "viewer")
 
     def __init__(self, viewer: Viewer, transport: asyncio.WriteTransport, buffer_max: int, expires_at: float) -> None:
         self.viewer = viewer
         self.expires_at = expires_at  # of the loop's clock
         self.closed: Closed | None = None
-        self.place = -1  # in its crowd, which also lends it the list of those that were written to or closed of late
-        self.touched: dict[Stream, None] | None = None
+        self.home: Home | None = None
+        self.place = -1  # at home
         self._transport = transport
         self._buffer_max = buffer_max
         socket = transport.get_extra_info("socket")
@@ -66,18 +77,21 @@ class Stream:
         if transport.is_closing():  # the line broke a moment ago; writing to it would raise into everybody's loop
             self.close(Closed.GONE)
             return
-        transport.write(chunk)
         self._touch()
+        transport.write(chunk)
         if transport.get_write_buffer_size() > self._buffer_max:
             self.close(Closed.SLOW)
 
     def _touch(self) -> None:
-        if self.touched is not None:
-            self.touched[self] = None
+        if self.home is not None:
+            self.home.touch(self)
 
     @property
     def direct(self) -> int:
-        """The socket, for who sends past the transport what would go out at once; -1 when it would not, or is none."""
+        """The socket, for who sends past the transport what would go out at once; -1 when it would not, or is none.
+
+        That holds until the stream is touched, or its connection lost.
+        """
         transport = self._transport
         if self.closed is not None or transport.is_closing() or transport.get_write_buffer_size():
             return -1

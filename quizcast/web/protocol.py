@@ -366,15 +366,17 @@ class QuizcastProtocol(HttpToolsProtocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio calls this when the line is gone."""
-        super().connection_lost(exc)
+        """asyncio calls this when the line is gone, and closes the socket after it."""
         stream, self._stream = self._stream, None
-        # The line, its request and its stream would hold each other, and collections that find them are rare.
-        if isinstance(self.cycle, HotRequest):
-            self.cycle = None
-        if stream is not None and stream.left is not None:
-            left, stream.left = stream.left, None
-            left()
+        try:
+            super().connection_lost(exc)
+        finally:
+            # The line, its request and its stream would hold each other, and collections that find them are rare.
+            if isinstance(self.cycle, HotRequest):
+                self.cycle = None
+            if stream is not None and stream.left is not None:  # whatever happened: the hub has to forget the socket
+                left, stream.left = stream.left, None
+                left()
 
     def shutdown(self) -> None:
         """uvicorn calls this as it stops: what is idle is closed, the others are to be answered first."""

@@ -2,10 +2,12 @@
 
 import asyncio
 import errno
+import gc
 import os
 import socket
-import struct
-from collections.abc import Callable
+import weakref
+from array import array
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
 import pytest
@@ -16,9 +18,43 @@ from quizcast.hub.ring import CHUNK_MAX, Ring, opened
 from tests.fakes import FakeTransport, MemoryLog, hub_on
 
 PEOPLE = 24
+SLICE = 7  # sent to together: less than there are people
 EVENT = b'{"filling":"' + b"x" * 3000 + b'"}'
 
 Loop: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
+on_both_loops = pytest.mark.parametrize(
+    "loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+
+
+@pytest.fixture(autouse=True)
+def _in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quizcast.hub.crowd.TOGETHER", SLICE)
+
+
+class Watched(Ring):
+    """A ring that remembers to which sockets it has sent; without io_uring it is as slow as many calls."""
+
+    def __init__(self) -> None:
+        self.sent_to: list[int] = []
+        self._real = opened()
+
+    def send(self, fds: "array[int]", chunk: bytes) -> list[tuple[int, int]]:
+        self.sent_to += fds
+        if self._real is not None:
+            return self._real.send(fds, chunk)
+        sent = [(place, self._write(number, chunk)) for place, number in enumerate(fds)]
+        return [(place, count) for place, count in sent if count < len(chunk)]
+
+    def _write(self, number: int, chunk: bytes) -> int:
+        try:
+            return os.write(number, chunk)
+        except OSError:
+            return 0
+
+    def close(self) -> None:
+        if self._real is not None:
+            self._real.close()
 
 
 class Line(asyncio.Protocol):
@@ -60,14 +96,16 @@ class Guest:
 class Hall:
     """A hub, and its guests."""
 
-    def __init__(self, ring: Ring | None, **changes: Any) -> None:
+    def __init__(self, **changes: Any) -> None:
         self.log = MemoryLog()
         self.log.create("g1")
-        self.hub = hub_on(self.log, ring=ring, heartbeat_s=1e6, **changes)
+        self.ring = Watched()
+        self.hub = hub_on(self.log, ring=self.ring, heartbeat_s=1e6, **changes)
         self.guests: list[Guest] = []
 
     def tell(self, data: bytes = b"{}") -> bytes:
         """Publish an event; its frame."""
+        self.ring.sent_to.clear()
         return self.log.append("g1", "leaderboard", data).frame
 
     async def enter(self, count: int = PEOPLE) -> None:
@@ -87,6 +125,8 @@ class Hall:
         guest.transport, _ = await asyncio.get_running_loop().create_connection(lambda: Line(lost), sock=guest.near)
 
     async def __aenter__(self) -> "Hall":
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: self.failures.append(context))
+        self.failures: list[Any] = []
         return self
 
     async def __aexit__(self, *_raised: object) -> None:
@@ -94,42 +134,76 @@ class Hall:
         for guest in self.guests:
             guest.transport.abort()
             guest.far.close()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        assert self.failures == []
 
 
-async def test_events_that_do_not_fit_into_the_sockets_come_whole_and_in_order() -> None:
-    async with Hall(opened()) as hall:
-        await hall.enter()
-        sent = b"".join(hall.tell(EVENT) for _ in range(20))
-        assert any(guest.stream.behind for guest in hall.guests)
-        assert {guest.stream.direct for guest in hall.guests} == {-1}
-        for guest in hall.guests:
-            assert await guest.read() == sent
-        again = hall.tell()  # directly once more
-        assert min(guest.stream.direct for guest in hall.guests) >= 0
-        for guest in hall.guests:
-            assert await guest.read() == again
+def run(loop: Loop, play: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(play())
 
 
-async def test_what_waits_for_one_comes_before_the_next_event_for_all() -> None:
-    async with Hall(opened(), buffer_max=100_000) as hall:
-        await hall.enter()
-        hall.tell()
-        for guest in hall.guests:
-            await guest.read()
-        one, yours = hall.guests[7], b"yours;" * 5000
-        for _ in range(3):
-            one.stream.push(yours)
-            got = one.far.recv(CHUNK_MAX)  # now the socket takes more, and the transport has not heard of it yet
-            assert one.stream.behind
-            first, second = hall.tell(), hall.tell()
+@on_both_loops
+def test_events_that_do_not_fit_into_the_sockets_come_whole_and_in_order(loop: Loop) -> None:
+    async def play() -> None:
+        async with Hall() as hall:
+            await hall.enter()
+            sent = b"".join(hall.tell(EVENT) for _ in range(20))
+            assert any(guest.stream.behind for guest in hall.guests)
+            assert set(hall.ring.sent_to) == {-1}
             for guest in hall.guests:
-                before = yours.removeprefix(got) if guest is one else b""
-                assert await guest.read() == before + first + second
+                assert await guest.read() == sent
+            again = hall.tell()  # directly once more
+            assert hall.ring.sent_to == [guest.number for guest in hall.guests]
+            for guest in hall.guests:
+                assert await guest.read() == again
+
+    run(loop, play)
+
+
+@on_both_loops
+def test_what_waits_for_one_comes_before_the_next_event_for_all(loop: Loop) -> None:
+    async def play() -> None:
+        async with Hall() as hall:
+            await hall.enter()
+            hall.tell()
+            for guest in hall.guests:
+                await guest.read()
+            one, yours = hall.guests[2 * SLICE], b"yours;" * 5000
+            for _ in range(3):
+                one.stream.push(yours)
+                got = one.far.recv(CHUNK_MAX)  # now the socket takes more, and the transport has not heard of it yet
+                assert one.stream.behind
+                first, second = hall.tell(), hall.tell()
+                for guest in hall.guests:
+                    before = yours.removeprefix(got) if guest is one else b""
+                    assert await guest.read() == before + first + second
+
+    run(loop, play)
+
+
+async def test_only_who_was_touched_is_asked_for_a_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(stream: Stream) -> int:
+        asked_of.append(stream)
+        return ask(stream)
+
+    asked_of: list[Stream] = []
+    ask = Stream.direct.fget  # type: ignore[attr-defined]
+    monkeypatch.setattr(Stream, "direct", property(asked))
+    async with Hall() as hall:
+        await hall.enter()
+        one = hall.guests[SLICE + 1]
+        for touched in (hall.guests, [], [one]):
+            asked_of.clear()
+            if touched == [one]:
+                one.stream.push(b"yours;")
+            hall.tell()
+            assert asked_of == [guest.stream for guest in touched]
+            assert hall.ring.sent_to == [guest.number for guest in hall.guests]
 
 
 async def test_a_slow_reader_is_cut_and_the_others_have_everything() -> None:
-    async with Hall(opened(), buffer_max=10_000) as hall:
+    async with Hall(buffer_max=10_000) as hall:
         await hall.enter()
         for _ in range(20):
             frame = hall.tell(EVENT)
@@ -139,7 +213,7 @@ async def test_a_slow_reader_is_cut_and_the_others_have_everything() -> None:
 
 
 async def test_however_many_come_and_go_everybody_who_is_here_hears_everything_once() -> None:
-    async with Hall(opened()) as hall:
+    async with Hall() as hall:
         for turn in range(4):
             await hall.enter()
             for guest in hall.guests[turn::3]:
@@ -152,16 +226,20 @@ async def test_however_many_come_and_go_everybody_who_is_here_hears_everything_o
                 for guest in here:
                     assert await guest.read() == frame
             assert hall.hub.open_streams == len(here)
+            hall.tell()
+            for guest in here:
+                await guest.read()
+            assert len(hall.ring.sent_to) <= len(here) + SLICE  # the gaps are closed
+            assert [number for number in hall.ring.sent_to if number >= 0] == [guest.number for guest in here]
 
 
-@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+@on_both_loops
 @pytest.mark.parametrize("end", ["abort", "close", "left", "reset"])
 def test_who_is_gone_gets_nothing_even_where_their_socket_s_number_is_another_s_by_now(loop: Loop, end: str) -> None:
-    """Raises from `connection_lost` if a loop closes a socket before that."""
+    """Fails too if a loop closes a socket before it tells of it."""
 
     async def play() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context))
-        async with Hall(opened()) as hall:
+        async with Hall() as hall:
             await hall.enter()
             hall.tell()
             gone = hall.guests[0]
@@ -169,14 +247,14 @@ def test_who_is_gone_gets_nothing_even_where_their_socket_s_number_is_another_s_
                 gone.transport.abort()
             elif end == "close":
                 gone.transport.close()
+            elif end == "left":
+                await gone.read()
+                gone.far.shutdown(socket.SHUT_WR)
             else:
-                if end == "reset":
-                    gone.far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                gone.far.close()
+                gone.far.close()  # with what it has not read
             hall.tell()  # in the same turn
             await asyncio.sleep(0.02)
-            others = socket.socketpair(), socket.socketpair()
-            ends = [one for pair in others for one in pair]
+            ends = [one for pair in (socket.socketpair(), socket.socketpair()) for one in pair]
             assert gone.number in [one.fileno() for one in ends]
             for guest in hall.guests[1:]:
                 await guest.read()
@@ -191,10 +269,26 @@ def test_who_is_gone_gets_nothing_even_where_their_socket_s_number_is_another_s_
             for one in ends:
                 one.close()
 
-    failures: list[Any] = []
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(play())
-    assert failures == []
+    run(loop, play)
+
+
+async def test_a_game_that_is_over_leaves_nothing_behind_that_only_a_collection_would_find(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("quizcast.hub.LAST_WORDS_S", 0.02)
+    gc.disable()
+    try:
+        async with Hall() as hall:
+            await hall.enter()
+            crowd = weakref.ref(hall.guests[0].stream.home)
+            hall.tell()
+            hall.log.append("g1", "finished")
+            await asyncio.sleep(0.1)
+            assert {guest.stream.closed for guest in hall.guests} == {Closed.OVER}
+            assert [guest.stream.home for guest in hall.guests] == [None] * PEOPLE
+            assert crowd() is None
+    finally:
+        gc.enable()
 
 
 async def test_when_the_ring_fails_all_come_back_to_resume_and_the_game_goes_on_without_it(
@@ -203,12 +297,9 @@ async def test_when_the_ring_fails_all_come_back_to_resume_and_the_game_goes_on_
     def broken(*_words: object) -> list[tuple[int, int]]:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    ring = opened()
-    if ring is None:
-        pytest.skip("this system has no io_uring, or forbids it: a container's filter, or kernel.io_uring_disabled")
-    async with Hall(ring) as hall:
+    async with Hall() as hall:
         await hall.enter()
-        monkeypatch.setattr(ring, "send", broken)
+        monkeypatch.setattr(hall.ring, "send", broken)
         hall.tell()
         assert {guest.stream.closed for guest in hall.guests} == {Closed.LOST}
         await hall.enter()
