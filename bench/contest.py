@@ -109,13 +109,15 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """One measurement."""
+    """One measurement. Of older ones neither `day` nor `pace` is known."""
 
     contest: str
     contestant: str
     size: int
     round: int
     figures: dict[str, float]
+    day: str = ""
+    pace: float = 0.0  # of the machine, just before
 
 
 class Contest(ABC, Generic[C]):

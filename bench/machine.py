@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import subprocess
+import time
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +16,7 @@ from quizcast.embedded import find_postgres, find_redis
 
 SERVER_CORE = 0
 LOAD_CORE = 1
+PACE_LOOPS = 1_000_000
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PYTHON_PACKAGES = (
     "uvicorn",
@@ -68,6 +70,14 @@ def pss_kb(pids: Iterable[int]) -> int:
 def load() -> float:
     """How many processes wanted to run, averaged over the last minute."""
     return os.getloadavg()[0]
+
+
+def pace() -> float:
+    """How fast the machine is just now: how many million times a second Python goes through an empty loop."""
+    began = time.perf_counter()
+    for _ in range(PACE_LOOPS):
+        pass
+    return PACE_LOOPS / 1e6 / (time.perf_counter() - began)
 
 
 def describe() -> dict[str, str]:

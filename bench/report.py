@@ -67,10 +67,19 @@ def _lines(run: Run, contests: Sequence[Contest[Any]], plots: Mapping[str, str])
     yield "Written by `make bench`; run it on a quiet machine. Each figure is the median of the rounds, with the"
     yield "smallest and the largest in brackets; a ratio (×) is the median of the ratios within each round. In a round,"
     yield f"contestants take turns at each size. Load average at the end: {run.load:.1f}."
+    yield ""
+    yield "`--only` measures a contest anew and leaves the others as they were: the machine may have been faster in one"
+    yield "of them than in another. *Pace* says how fast: how many million times a second Python went through an empty"
+    yield "loop on it, just before each measurement. Ratios bear that, milliseconds and answers a second do not."
     for contest in contests:
         figures = Figures(contest, run.samples)
         rounds = run.rounds(contest.name)
-        yield from ("", f"## {contest.title}", "", f"{contest.says} {rounds} round{'s'[: rounds > 1]}.")
+        yield from (
+            "",
+            f"## {contest.title}",
+            "",
+            f"{contest.says} {rounds} round{'s'[: rounds > 1]}{_when(run, contest)}.",
+        )
         if contest.name in plots:
             yield from ("", f"![{contest.title}]({plots[contest.name]})")
         if goals := [line for goal in contest.goals if (line := _goal_line(contest, figures, goal))]:
@@ -87,6 +96,13 @@ def _lines(run: Run, contests: Sequence[Contest[Any]], plots: Mapping[str, str])
             yield f"| {name} | {statistics.median(values):,.1f} | {max(values):,.1f} |"
     yield from ("", "## Machine", "", "| | |", "|---|---|")
     yield from (f"| {name} | {value} |" for name, value in run.machine.items())
+
+
+def _when(run: Run, contest: Contest[Any]) -> str:
+    samples = [one for one in run.samples if one.contest == contest.name and one.pace]
+    if not samples:
+        return ", at a pace that was not noted yet"
+    return f" on {max(one.day for one in samples)}, pace {_spread([one.pace for one in samples], 0)}"
 
 
 def _goal_line(contest: Contest[Any], figures: Figures, goal: Goal) -> str | None:

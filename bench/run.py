@@ -3,6 +3,7 @@
 import argparse
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from bench.flush import Flush
 from bench.game import WholeGame
 from bench.growth import SWEEPS
 from bench.intake import Intake
-from bench.machine import LOAD_CORE, describe, load, pin
+from bench.machine import LOAD_CORE, describe, load, pace, pin
 from bench.overload import OVERLOADS
 from bench.plots import draw
 from bench.report import Run, compared, written
@@ -90,13 +91,20 @@ def _samples(contests: Sequence[Contest[Any]], rounds: int, chosen: argparse.Nam
                     if chosen.quick and contestant.name not in ("quizcast", *contest.quick_floors):
                         continue
                     print(f"round {number}/{rounds} {contest.name} {size:,}: {contestant.name}", file=sys.stderr)
+                    now = pace()
                     try:
                         figures = contest.measure(contestant, size)
                     except RuntimeError as error:  # a contestant who cannot do it is no reason to stop the others
                         print(f"  {error}", file=sys.stderr)
                         continue
                     yield Sample(
-                        contest=contest.name, contestant=contestant.name, size=size, round=number, figures=figures
+                        contest=contest.name,
+                        contestant=contestant.name,
+                        size=size,
+                        round=number,
+                        figures=figures,
+                        day=time.strftime("%Y-%m-%d"),
+                        pace=now,
                     )
 
 
