@@ -182,19 +182,45 @@ class Live:
             # its work done writes nothing, and those who have not been told of it may not be told too soon either.
             async with self.client.pipeline(transaction=False) as pipe:
                 pipe.execute_command(command, what, len(keys), *keys, *args)
-                pipe.set(self.keys.beside(keys[0]), "1", ex=CHECK_LIFE_S)
-                pipe.wait(self._replicas, REPLICAS_WITHIN_MS)
-                reply, *written = await pipe.execute(raise_on_error=False)
+                reply, *written = await self._confirmed(pipe, keys[0])
             if not isinstance(reply, NoScriptError):
                 break
         for one in (reply, *written):
             if isinstance(one, Exception):
                 raise one
-        if written[-1] < self._replicas:
-            REDIS_ERRORS.labels("replicas").inc()
-            log.warning("%s: %d of %d replicas have it in time", name, written[-1], self._replicas)
-            raise RedisUnavailable("too few replicas have it; send it again", retry_after_s=RETRY_AFTER_S)
+        self._enough(name, written[-1])
         return reply
+
+    async def vouched(self, stream: str, entry_id: str) -> None:
+        """Return once replicas have a stream up to an entry that was read, as many as for a promise.
+
+        Raises `RedisUnavailable`, also where a failover has taken the entry back meanwhile.
+        """
+        if self._replicas:
+            await self.do("vouched", self._vouched(stream, entry_id))
+
+    async def _vouched(self, stream: str, entry_id: str) -> None:
+        async with self.client.pipeline(transaction=False) as pipe:
+            pipe.xrange(stream, entry_id, entry_id)  # of the server that the WAIT is for: it may be another by now
+            there, *written = await self._confirmed(pipe, stream)
+        for one in (there, *written):
+            if isinstance(one, Exception):
+                raise one
+        if not there:
+            raise RedisUnavailable("a failover took it back", retry_after_s=RETRY_AFTER_S)
+        self._enough("vouched", written[-1])
+
+    async def _confirmed(self, pipe: Any, key: str) -> list[Any]:
+        """What the commands of a pipeline give, and in the end how many replicas have what was written in that slot."""
+        pipe.set(self.keys.beside(key), "1", ex=CHECK_LIFE_S)
+        pipe.wait(self._replicas, REPLICAS_WITHIN_MS)
+        return list(await pipe.execute(raise_on_error=False))
+
+    def _enough(self, name: str, replicas: int) -> None:
+        if replicas < self._replicas:
+            REDIS_ERRORS.labels("replicas").inc()
+            log.warning("%s: %d of %d replicas have it in time", name, replicas, self._replicas)
+            raise RedisUnavailable("too few replicas have it; send it again", retry_after_s=RETRY_AFTER_S)
 
     async def scripts(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
         """Run a script once for each (keys, args), all in one round trip; None for those whose server is away.

@@ -65,12 +65,17 @@ class Rows:
         self._keys = live.keys
 
     async def read(self, shard: int, after: str, most: int, block_ms: int) -> Batch | None:
-        """Up to `most` entries that follow an id; waits up to `block_ms` for the first. None when there is none."""
-        reply = await self._live.do(
-            "read_rows", self._live.client.xread({self._keys.rows(shard): after}, count=most, block=block_ms)
-        )
+        """Up to `most` entries that follow an id; waits up to `block_ms` for the first. None when there is none.
+
+        What it gives no failover takes back: an answer that is lost there is sent again, and gets another time, with
+        which an older one in Postgres would not agree. Raises `RedisUnavailable`, also while replicas lack it.
+        """
+        stream = self._keys.rows(shard)
+        reply = await self._live.do("read_rows", self._live.client.xread({stream: after}, count=most, block=block_ms))
         if not reply:
             return None
+        last = reply[0][1][-1][0].decode()
+        await self._live.vouched(stream, last)
         entries, unreadable = list[Entry](), []
         for entry_id, fields in reply[0][1]:
             if entry := _entry(entry_id.decode(), fields):
@@ -78,7 +83,7 @@ class Rows:
             else:
                 unreadable.append((entry_id.decode(), UNREADABLE))
         await self.put_aside(shard, unreadable)
-        return Batch(entries=entries, last=reply[0][1][-1][0].decode())
+        return Batch(entries=entries, last=last)
 
     async def let_go(self, shard: int, last: str) -> None:
         """Drop all entries up to this one: Postgres has them."""

@@ -13,6 +13,7 @@ import redis
 
 from quizcast.errors import RedisUnavailable
 from quizcast.live.redis import Live
+from quizcast.live.rows import HEAD, Rows
 from quizcast.live.servers import SENTINEL_ANSWERS_S, queue_client
 from quizcast.live.submissions import Taken
 from quizcast.settings import Settings
@@ -67,6 +68,48 @@ def test_a_watched_master_that_dies_in_mid_question_loses_nothing_that_was_ackno
     print(f"{failed:g} calls failed")
     assert report.ok, report.text()
     assert not report.answers.errors
+
+
+async def test_a_row_that_a_failover_may_take_back_is_not_stored_yet(live: Live, watched: Watched) -> None:
+    game = await new_game(live)
+    await joined(live, game, "Ada")
+    await opened(live, game)
+    shard, rows = live.keys.shard_of(game.id), Rows(live)
+    before = await rows.read(shard, HEAD, 100, 10)
+    assert before is not None
+    master = watched.master
+    replicas = [server for server in watched.servers if server is not master]
+    for replica in replicas:
+        replica.pause()
+    with pytest.raises(RedisUnavailable):
+        await answered(live, game, 0, Ada=1)
+    with pytest.raises(RedisUnavailable, match="too few replicas"):  # though it is there
+        await rows.read(shard, before.last, 100, 10)
+    master.kill()
+    for replica in replicas:
+        replica.go_on()
+    eventually(lambda: watched.master is not master, LOST_S)
+    began = time.monotonic()
+    taken = None
+    while not isinstance(taken, Taken) and time.monotonic() - began < LOST_S:
+        try:
+            taken = (await answered(live, game, 0, Ada=1))["Ada"]
+        except RedisUnavailable:
+            await asyncio.sleep(0.1)
+    assert isinstance(taken, Taken)
+    after = await rows.read(shard, before.last, 100, 10)
+    assert after is not None
+    assert [entry.at for entry in after.entries] == [taken.received_at]
+
+
+async def test_what_was_read_of_a_master_that_is_gone_is_vouched_for_by_nobody(live: Live, watched: Watched) -> None:
+    game = await new_game(live)
+    stream = live.keys.rows(live.keys.shard_of(game.id))
+    entry_id = await live.client.xadd(stream, {"row": b"x"})
+    await live.vouched(stream, entry_id.decode())
+    await live.client.xdel(stream, entry_id)
+    with pytest.raises(RedisUnavailable, match="took it back"):
+        await live.vouched(stream, entry_id.decode())
 
 
 async def test_a_master_that_was_made_a_replica_is_left_for_the_new_one(live: Live, watched: Watched) -> None:
