@@ -1,6 +1,7 @@
 """A game on a Redis that Sentinels watch, whose master dies in mid-question."""
 
 import asyncio
+import contextlib
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from quizcast.domain.game import Game
 from quizcast.errors import RedisUnavailable
 from quizcast.live.redis import Live
 from quizcast.live.rows import HEAD, Rows
@@ -51,6 +53,18 @@ async def live(watched: Watched) -> AsyncIterator[Live]:
     await made.close()
 
 
+async def taken_in_the_end(live: Live, game: Game, name: str) -> Taken:
+    """An answer, sent until it is taken."""
+    began = time.monotonic()
+    while time.monotonic() - began < LOST_S:
+        with contextlib.suppress(RedisUnavailable):
+            taken = (await answered(live, game, 0, **{name: 1}))[name]
+            if isinstance(taken, Taken):
+                return taken
+        await asyncio.sleep(0.1)
+    raise TimeoutError(name)
+
+
 def test_a_watched_master_that_dies_in_mid_question_loses_nothing_that_was_acknowledged(
     tree: Tree, watched: Watched
 ) -> None:
@@ -89,14 +103,7 @@ async def test_a_row_that_a_failover_may_take_back_is_not_stored_yet(live: Live,
     for replica in replicas:
         replica.go_on()
     eventually(lambda: watched.master is not master, LOST_S)
-    began = time.monotonic()
-    taken = None
-    while not isinstance(taken, Taken) and time.monotonic() - began < LOST_S:
-        try:
-            taken = (await answered(live, game, 0, Ada=1))["Ada"]
-        except RedisUnavailable:
-            await asyncio.sleep(0.1)
-    assert isinstance(taken, Taken)
+    taken = await taken_in_the_end(live, game, "Ada")
     after = await rows.read(shard, before.last, 100, 10)
     assert after is not None
     assert [entry.at for entry in after.entries] == [taken.received_at]
@@ -120,14 +127,7 @@ async def test_a_master_that_was_made_a_replica_is_left_for_the_new_one(live: Li
     master = watched.master
     redis.Redis(port=watched.ports[0]).execute_command("SENTINEL FAILOVER", watched.NAME)
     eventually(lambda: watched.master is not master, LOST_S)
-    taken = None
-    began = time.monotonic()
-    while not isinstance(taken, Taken) and time.monotonic() - began < LOST_S:
-        try:
-            taken = (await answered(live, game, 0, Bob=1))["Bob"]
-        except RedisUnavailable:
-            await asyncio.sleep(0.1)
-    assert isinstance(taken, Taken)
+    await taken_in_the_end(live, game, "Bob")
     again = (await answered(live, game, 0, Ada=1))["Ada"]
     assert isinstance(again, Taken)
     assert again.duplicate
