@@ -70,7 +70,7 @@ def _lines(run: Run, contests: Sequence[Contest[Any]], plots: Mapping[str, str])
     yield ""
     yield "`--only` measures a contest anew and leaves the others as they were: the machine may have been faster in one"
     yield "of them than in another. *Pace* says how fast: how many million times a second Python went through an empty"
-    yield "loop on it, just before each measurement. Ratios bear that, milliseconds and answers a second do not."
+    yield "loop on it, just before each measurement. Ratios bear that better than the rest does, and not wholly."
     for contest in contests:
         figures = Figures(contest, run.samples)
         rounds = run.rounds(contest.name)

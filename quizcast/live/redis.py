@@ -191,24 +191,23 @@ class Live:
         self._enough(name, written[-1])
         return reply
 
-    async def vouched(self, stream: str, entry_id: str) -> None:
+    async def vouched(self, stream: str, entry_id: str) -> bool:
         """Return once replicas have a stream up to an entry that was read, as many as for a promise.
 
-        Raises `RedisUnavailable`, also where a failover has taken the entry back meanwhile.
+        False where the entry is gone: another worker has seen to it, or a failover took it back. Raises
+        `RedisUnavailable`.
         """
-        if self._replicas:
-            await self.do("vouched", self._vouched(stream, entry_id))
+        return not self._replicas or bool(await self.do("vouched", self._vouched(stream, entry_id)))
 
-    async def _vouched(self, stream: str, entry_id: str) -> None:
+    async def _vouched(self, stream: str, entry_id: str) -> bool:
         async with self.client.pipeline(transaction=False) as pipe:
             pipe.xrange(stream, entry_id, entry_id)  # of the server that the WAIT is for: it may be another by now
             there, *written = await self._confirmed(pipe, stream)
         for one in (there, *written):
             if isinstance(one, Exception):
                 raise one
-        if not there:
-            raise RedisUnavailable("a failover took it back", retry_after_s=RETRY_AFTER_S)
         self._enough("vouched", written[-1])
+        return bool(there)
 
     async def _confirmed(self, pipe: Any, key: str) -> list[Any]:
         """What the commands of a pipeline give, and in the end how many replicas have what was written in that slot."""

@@ -67,7 +67,7 @@ class Rows:
     async def read(self, shard: int, after: str, most: int, block_ms: int) -> Batch | None:
         """Up to `most` entries that follow an id; waits up to `block_ms` for the first. None when there is none.
 
-        What it gives no failover takes back: an answer that is lost there is sent again, and gets another time, with
+        None too where they are gone again. What it gives no failover takes back: an answer that is lost there is sent again, and gets another time, with
         which an older one in Postgres would not agree. Raises `RedisUnavailable`, also while replicas lack it.
         """
         stream = self._keys.rows(shard)
@@ -75,7 +75,8 @@ class Rows:
         if not reply:
             return None
         last = reply[0][1][-1][0].decode()
-        await self._live.vouched(stream, last)
+        if not await self._live.vouched(stream, last):
+            return None
         entries, unreadable = list[Entry](), []
         for entry_id, fields in reply[0][1]:
             if entry := _entry(entry_id.decode(), fields):
