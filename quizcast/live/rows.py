@@ -67,8 +67,9 @@ class Rows:
     async def read(self, shard: int, after: str, most: int, block_ms: int) -> Batch | None:
         """Up to `most` entries that follow an id; waits up to `block_ms` for the first. None when there is none.
 
-        None too where they are gone again. What it gives no failover takes back: an answer that is lost there is sent again, and gets another time, with
-        which an older one in Postgres would not agree. Raises `RedisUnavailable`, also while replicas lack it.
+        None too where they are gone again. What it gives no failover takes back: an answer that is lost there is sent
+        again, and gets another time, with which an older one in Postgres would not agree. Raises `RedisUnavailable`,
+        also while replicas lack it.
         """
         stream = self._keys.rows(shard)
         reply = await self._live.do("read_rows", self._live.client.xread({stream: after}, count=most, block=block_ms))
