@@ -24,7 +24,7 @@ from quizcast.embedded import DataDir, Services, find_redis, start_redis
 from quizcast.ids import new_id
 from quizcast.live.games import Games
 from quizcast.live.redis import Live
-from quizcast.live.submissions import AnswerTry, JoinTry, Submissions
+from quizcast.live.submissions import AnswerTry, JoinTry, Reading, Submissions
 from quizcast.settings import Settings
 from quizcast.store.schema import migrate
 from quizcast.wire.events import Kept
@@ -121,7 +121,7 @@ class Hall:
         """Everybody's answer, into the stream."""
         shard = self.live.keys.shard_of(self.game_id)
         for some in _slices(self.people):
-            tries = [AnswerTry(self.game_id, question, one, b"7") for one in some]
+            tries = [AnswerTry(self.game_id, one, Reading(question, b"7")) for one in some]
             self.run(self._submissions.take_answers(shard, tries))
 
     def waiting(self) -> int:

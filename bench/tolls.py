@@ -18,7 +18,7 @@ from quizcast.live.games import Games
 from quizcast.live.presence import Presence
 from quizcast.live.reach import Reach
 from quizcast.live.redis import Live
-from quizcast.live.submissions import AnswerTry, Submissions
+from quizcast.live.submissions import AnswerTry, Reading, Submissions
 from quizcast.live.views import Views
 from quizcast.wire.events import Message
 
@@ -42,7 +42,7 @@ class Place:
     async def answer(self, at_once: int) -> int:
         """Everybody's answer, so many to a script call."""
         shard = self.live.keys.shard_of(self.game_id)
-        tries = [AnswerTry(self.game_id, 0, one, b"7") for one in self.people]
+        tries = [AnswerTry(self.game_id, one, Reading(0, b"7")) for one in self.people]
         for first in range(0, len(tries), at_once):
             await self.submissions.take_answers(shard, tries[first : first + at_once])
         return len(tries)
@@ -87,7 +87,8 @@ async def _answered_elsewhere(place: Place) -> int:
         shards.setdefault(place.live.keys.shard_of(game_id), []).append(game_id)
     for one in place.people[:SMALL]:
         for shard, games in shards.items():
-            await place.submissions.take_answers(shard, [AnswerTry(game_id, 0, one, b"7") for game_id in games])
+            tries = [AnswerTry(game_id, one, Reading(0, b"7")) for game_id in games]
+            await place.submissions.take_answers(shard, tries)
     return SMALL * len(place.small)
 
 

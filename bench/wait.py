@@ -20,7 +20,7 @@ from bench.backstage import Hall
 from quizcast.auth import Key, Keyring, Tokens
 from quizcast.embedded import DataDir, find_redis, start_redis
 from quizcast.live.redis import Live
-from quizcast.live.submissions import AnswerTry, Submissions, Taken
+from quizcast.live.submissions import AnswerTry, Reading, Submissions, Taken
 from quizcast.settings import Settings
 
 SIZES = (1, 16, 64)  # answers in a group: one by one, and as they come from a hall
@@ -33,7 +33,7 @@ async def costs(settings: Settings, game_id: str, people: Iterator[str], size: i
     lives = [Live(msgspec.structs.replace(settings, redis_wait_replicas=replicas)) for replicas in (0, 1)]
     for number in range(2 * groups):
         live = lives[number % 2]
-        tries = [AnswerTry(game_id, 0, one, b"7") for one in islice(people, size)]
+        tries = [AnswerTry(game_id, one, Reading(0, b"7")) for one in islice(people, size)]
         began = time.perf_counter()
         verdicts, _ = await Submissions(live).take_answers(live.keys.shard_of(game_id), tries)
         took[number % 2].append((time.perf_counter() - began) * 1000)

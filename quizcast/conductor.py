@@ -45,7 +45,7 @@ from quizcast.errors import (
 from quizcast.live.games import Games, LiveGame, Person, Standing
 from quizcast.live.presence import Presence
 from quizcast.live.reach import Reach
-from quizcast.live.submissions import AnswerTry, JoinTry
+from quizcast.live.submissions import JoinTry, Reading
 from quizcast.metrics import CLOSE_LATE_SECONDS
 from quizcast.wire import events
 from quizcast.wire.rows import OpeningRow, PhaseRow, Row
@@ -303,8 +303,8 @@ class _NotYet(Exception):
     """The reason to close does not hold (any more)."""
 
 
-def answer_try(quiz: QuizContent, game_id: str, participant_id: str, question: int, raw: object) -> AnswerTry:
-    """An answer, for the intake. Raises `QuestionNotOpen` when the quiz has no such question.
+def reading(quiz: QuizContent, question: int, raw: object) -> Reading:
+    """What somebody sent as an answer. Raises `QuestionNotOpen` when the quiz has no such question.
 
     One that does not fit goes to the intake as well, to be refused there when the question is open: until a question
     was shown, not even its kind is for anybody to find out.
@@ -312,10 +312,9 @@ def answer_try(quiz: QuizContent, game_id: str, participant_id: str, question: i
     if not 0 <= question < len(quiz.questions):
         raise QuestionNotOpen()
     try:
-        answer = _encode_answer(read_answer(quiz.questions[question], raw))
+        return Reading(question, _encode_answer(read_answer(quiz.questions[question], raw)))
     except AnswerInvalid as error:
-        return AnswerTry(game_id, question, participant_id, b"", error)
-    return AnswerTry(game_id, question, participant_id, answer)
+        return Reading(question, b"", error.with_traceback(None))
 
 
 def join_try(game_id: str, participant_id: str, nickname: str) -> JoinTry:

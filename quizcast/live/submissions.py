@@ -6,6 +6,7 @@ of one shard.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 
 import msgspec
 
@@ -28,13 +29,14 @@ from quizcast.wire.rows import AnswerRow, JoinRow, encode_row
 
 JOINED_HERE_MS = 60_000  # a newcomer counts as connected for so long before the stream has to say so
 
-_ANSWER_REFUSALS: dict[int, type[QuizcastError]] = {
-    2: AlreadyAnswered,
-    3: QuestionNotOpen,
-    4: QuestionClosed,
-    5: NotInGame,
-    6: GameUnknown,
-    7: AnswerInvalid,
+TAKEN, TAKEN_BEFORE = "0", "1"
+_ANSWER_REFUSALS: dict[str, type[QuizcastError]] = {
+    "2": AlreadyAnswered,
+    "3": QuestionNotOpen,
+    "4": QuestionClosed,
+    "5": NotInGame,
+    "6": GameUnknown,
+    "7": AnswerInvalid,
 }
 _JOIN_REFUSALS: dict[int, type[QuizcastError]] = {
     2: NicknameTaken,
@@ -46,14 +48,20 @@ _JOIN_REFUSALS: dict[int, type[QuizcastError]] = {
 }
 
 
-class AnswerTry(msgspec.Struct, frozen=True):
-    """An answer; `answer` is its canonical JSON, or empty for one that does not fit its question: `unfit` says why."""
+class Reading(msgspec.Struct, frozen=True):
+    """What an answer says; `answer` is its canonical JSON, or empty for one that does not fit: `unfit` says why."""
 
-    game_id: str
     question: int
-    participant_id: str
     answer: bytes
     unfit: AnswerInvalid | None = None
+
+
+class AnswerTry(msgspec.Struct, frozen=True):
+    """Somebody's answer."""
+
+    game_id: str
+    participant_id: str
+    reading: Reading
     trace: str = ""  # goes into its row
 
 
@@ -97,7 +105,7 @@ class Submissions:
         """
         groups: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
         for place, one in enumerate(tries):
-            groups[one.game_id, one.question].append(place)
+            groups[one.game_id, one.reading.question].append(place)
         keys, args = [self._keys.rows(shard)], list[str | int | bytes]()
         for (game_id, question), places in groups.items():
             keys += [
@@ -108,22 +116,27 @@ class Submissions:
                 self._keys.done(game_id),
                 self._keys.channel(game_id),
             ]
-            args += [question, len(places), self._ttl]
-            for place in places:
-                one = tries[place]
-                row = AnswerRow(game_id, question, one.participant_id, one.answer.decode(), one.trace)
-                args += [one.participant_id, one.answer, encode_row(row)]
+            some = [tries[place] for place in places]
+            args += [question, len(some), self._ttl]
+            args += [one.participant_id for one in some]
+            args += [one.reading.answer for one in some]
+            args += [
+                encode_row(AnswerRow(game_id, question, one.participant_id, one.reading.answer.decode(), one.trace))
+                for one in some
+            ]
         reply = await self._live.script("answers", keys, args)
         complete = [group for group, flag in zip(groups, reply, strict=False) if flag]
-        verdicts: list[Taken | QuizcastError] = [GameUnknown()] * len(tries)
-        codes = iter(reply[len(groups) :])
-        for places in groups.values():
-            for place, code, at in zip(places, codes, codes, strict=False):
-                refusal = _ANSWER_REFUSALS.get(code)
-                if refusal is None:
-                    verdicts[place] = Taken(int(at), code == 1)
-                else:
-                    verdicts[place] = (refusal is AnswerInvalid and tries[place].unfit) or refusal()
+        stamp, codes, *earlier = reply[len(groups) :]
+        now, before = Taken(int(stamp), False), iter(earlier)
+        verdicts: list[Taken | QuizcastError] = [now] * len(tries)
+        for place, digit in zip(chain.from_iterable(groups.values()), codes.decode(), strict=True):
+            if digit == TAKEN:
+                continue
+            if digit == TAKEN_BEFORE:
+                verdicts[place] = Taken(int(next(before)), True)
+                continue
+            refusal = _ANSWER_REFUSALS[digit]
+            verdicts[place] = (refusal is AnswerInvalid and tries[place].reading.unfit) or refusal()
         return verdicts, complete
 
     async def take_joins(self, shard: int, tries: Sequence[JoinTry]) -> list[Welcome | QuizcastError]:

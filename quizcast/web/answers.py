@@ -1,18 +1,17 @@
 """Answering: the door that a whole hall comes through within a second, several times a game. Beside the other routes.
 
-`submit` waits for nothing: a dictionary's look-up for the token, one for the quiz, a place in the next group. What it
+`submit` waits for nothing: a look-up for the token, one for what the body says, a place in the next group. What it
 has to say is told to a function when the group is on disk, so that an answer needs neither a task nor a future. It is
 served on the hot road (see `hot`).
 """
 
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from quizcast.conductor import answer_try
 from quizcast.errors import (
     AlreadyAnswered,
     AnswerInvalid,
@@ -27,10 +26,11 @@ from quizcast.errors import (
     TooManyAnswers,
 )
 from quizcast.intake import OnVerdict
-from quizcast.live.submissions import Taken
+from quizcast.live.submissions import AnswerTry, Taken
 from quizcast.tracing import Trace
+from quizcast.web.bodies import JSON, MSGPACK
 from quizcast.web.guard import claims_of
-from quizcast.web.http import JSON, MSGPACK, SMALL_BODY_MAX, Endpoint, RawReply, Who, decode, problem
+from quizcast.web.http import SMALL_BODY_MAX, Endpoint, RawReply, Who, problem
 from quizcast.web.protocol import HotRequest
 from quizcast.web.services import Services
 from quizcast.wire.api import AnswerReceipt, AnswerRequest, encode_json, encode_msgpack
@@ -60,13 +60,12 @@ def submit(
         claims = claims_of("POST", headers, ENDPOINT.who, services.tokens)
         if claims.game_id != game_id:
             raise NotInGame()
-        wish: AnswerRequest = decode(body, AnswerRequest, headers.text(b"content-type"), packed=True)
-        quiz = services.games.quiz_at_hand(game_id)
-        if quiz is None:
+        if services.games.quiz_at_hand(game_id) is None:
             return False
         services.intake.admit_answer(claims.subject)  # once, and not again when the quiz has been read
-        one = answer_try(quiz, game_id, claims.subject, wish.question, wish.answer)
-        told = partial(_tell, respond, wish.question, _PACKED in headers.get(b"accept", b""))
+        reading = services.readings.of(game_id, headers.text(b"content-type"), body)
+        one = AnswerTry(game_id, claims.subject, reading)
+        told = partial(_tell, respond, reading.question, _PACKED in headers.get(b"accept", b""))
         if trace is not None:
             one, told = replace(one, trace=trace.context), partial(_trace, trace, time.time_ns(), told)
         services.intake.submit(one, told)
@@ -84,6 +83,7 @@ def _trace(trace: Trace, began_ns: int, told: OnVerdict[Taken], verdict: Taken |
     told(verdict)
 
 
+@lru_cache(maxsize=100)  # a group's are one and the same
 def _receipt(question: int, packed: bool, taken: Taken) -> RawReply:
     receipt = AnswerReceipt(question=question, received_at=taken.received_at, duplicate=taken.duplicate)
     if packed:

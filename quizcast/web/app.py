@@ -31,20 +31,10 @@ from quizcast.ids import new_id
 from quizcast.logs import about
 from quizcast.settings import Settings
 from quizcast.web import answers, hosts, participants, streams
+from quizcast.web.bodies import decode, read_body
 from quizcast.web.guard import claims_of
 from quizcast.web.hot import HotRoad, too_many
-from quizcast.web.http import (
-    EXPOSED_HEADERS,
-    Call,
-    Endpoint,
-    Who,
-    decode,
-    problem_response,
-    read_body,
-    refused,
-    request_timer,
-    respond,
-)
+from quizcast.web.http import EXPOSED_HEADERS, Call, Endpoint, Who, problem_response, refused, request_timer, respond
 from quizcast.web.images import Images
 from quizcast.web.openapi import document
 from quizcast.web.operations import Operations

@@ -1,4 +1,4 @@
-"""Bodies in, bodies out, and errors as problem documents: what every route shares; inside `web`, near the bottom.
+"""Routes as data, replies, and errors as problem documents: what every route shares; inside `web`, near the bottom.
 
 An `Endpoint` says all there is to say about a route; the routes and the OpenAPI document are both made from it.
 Invariants: no input gets a traceback or a 500, and no token is ever in a URL that is logged, in a log or in an error.
@@ -8,7 +8,7 @@ import functools
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
-from typing import Annotated, Any, NoReturn, TypeAlias, cast
+from typing import Annotated, Any, TypeAlias, cast
 
 import msgspec
 from msgspec import UNSET
@@ -17,15 +17,14 @@ from starlette.responses import Response
 
 from quizcast import errors
 from quizcast.auth import Claims
-from quizcast.errors import BodyTooLarge, InvalidInput, MalformedBody, QuizcastError, UnsupportedMedia
+from quizcast.errors import InvalidInput, QuizcastError
 from quizcast.metrics import HTTP_SECONDS, Timings
 from quizcast.settings import Settings
+from quizcast.web.bodies import JSON, MSGPACK
 from quizcast.web.protocol import HOT_BODY_MAX, RawHeaders
 from quizcast.web.services import Services
 from quizcast.wire.api import FieldProblem, ProblemDocument, encode_json, encode_msgpack
 
-JSON = "application/json"
-MSGPACK = "application/msgpack"
 PROBLEM = "application/problem+json"
 BODY_MAX = 4 * 1024 * 1024  # a quiz of 500 long questions
 SMALL_BODY_MAX = HOT_BODY_MAX  # answers and joins
@@ -172,67 +171,6 @@ PAGED = (
     ),
     Query(name="cursor", type=str, says="`next_cursor` of the page before"),
 )
-
-_decoders: dict[Any, tuple[msgspec.json.Decoder[Any], msgspec.msgpack.Decoder[Any]]] = {}
-
-
-def decode(raw: bytes, kind: Any, content_type: str, *, packed: bool) -> Any:
-    """A body as `kind`. Raises `MalformedBody`, `InvalidInput` with the path of what is wrong, `UnsupportedMedia`."""
-    decoders = _decoders.get(kind)
-    if decoders is None:
-        decoders = _decoders[kind] = (msgspec.json.Decoder(kind), msgspec.msgpack.Decoder(kind))
-    media = content_type.partition(";")[0].strip().lower()
-    if media == MSGPACK and packed:
-        return decoded(decoders[1].decode, raw)
-    # Without a type it is taken for JSON: curl's own default would be refused otherwise for no one's good.
-    if media and media != JSON and not media.endswith("+json") and media != "application/x-www-form-urlencoded":
-        raise UnsupportedMedia(f"send {JSON}" + (f" or {MSGPACK}" if packed else ""))
-    return decoded(decoders[0].decode, raw)
-
-
-def decoded(decoder: Callable[[bytes], Any], raw: bytes) -> Any:
-    """Run a msgspec decoder with its errors in quizcast's words."""
-    try:
-        return decoder(raw)
-    except msgspec.ValidationError as error:
-        _invalid(error)
-    except (msgspec.DecodeError, UnicodeError, RecursionError, ValueError) as error:
-        raise MalformedBody(_first_line(error)) from None
-
-
-def _invalid(error: msgspec.ValidationError) -> NoReturn:
-    message, _, path = str(error).partition(" - at `")
-    where = path.rstrip("`").removeprefix("$").removeprefix(".") or "body"
-    raise InvalidInput(message, problems=[errors.Problem(path=where, message=message)]) from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]
-
-
-async def read_body(receive: Callable[[], Awaitable[Any]], most: int) -> bytes:
-    """A request's body. Raises `BodyTooLarge` as soon as it is, and not after reading it all.
-
-    Raises `MalformedBody` when the client leaves in the middle: half a file must not be taken for a whole one.
-    """
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        if len(body) > most:
-            raise BodyTooLarge(f"at most {most} bytes")
-        return body
-    parts, size = [body], len(body)
-    while message.get("more_body"):
-        if size > most:
-            raise BodyTooLarge(f"at most {most} bytes")
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise MalformedBody("the body ends too early")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-    if size > most:
-        raise BodyTooLarge(f"at most {most} bytes")
-    return b"".join(parts)
 
 
 def status_of(error: QuizcastError) -> int:

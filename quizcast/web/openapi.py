@@ -8,7 +8,8 @@ import msgspec
 
 from quizcast import __version__, errors
 from quizcast.errors import QuizcastError
-from quizcast.web.http import JSON, MSGPACK, PROBLEM, Endpoint, Who, status_of
+from quizcast.web.bodies import JSON, MSGPACK
+from quizcast.web.http import PROBLEM, Endpoint, Who, status_of
 from quizcast.wire.api import ProblemDocument
 from quizcast.wire.events import EVENTS
 

@@ -19,7 +19,8 @@ from quizcast.errors import Draining, QuizcastError, TokenInvalid
 from quizcast.history import EVERY_S, KEPT, SERIES, History
 from quizcast.settings import Settings
 from quizcast.vitals import look_at_machine
-from quizcast.web.http import JSON, problem_response
+from quizcast.web.bodies import JSON
+from quizcast.web.http import problem_response
 from quizcast.web.services import Services
 
 LOOK_S = 1.0  # at the servers, when somebody asks for the metrics: those come without them when they are away

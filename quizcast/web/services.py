@@ -31,6 +31,7 @@ from quizcast.store import results
 from quizcast.store.db import Database
 from quizcast.vitals import Vitals
 from quizcast.web.protocol import END, chunk
+from quizcast.web.readings import Readings
 
 OWNERS_KEPT = 5000
 LOOK_EVERY_S = 1.0  # streams have no task of their own, so there are few to count
@@ -58,6 +59,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     presence: Presence
     conductor: Conductor
     intake: Intake
+    readings: Readings
     bell: Bell
     tokens: Tokens
     passwords: Passwords
@@ -152,6 +154,7 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
                 ring=bell.ring,
                 complete=conductor.everybody_answered,
             ),
+            readings=Readings(games.quiz_at_hand),
             bell=bell,
             tokens=Tokens(Keyring.load(settings), settings),
             passwords=Passwords(),

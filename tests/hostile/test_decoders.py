@@ -30,7 +30,7 @@ from quizcast.live.rows import HEAD, Rows
 from quizcast.settings import PREFIX, Settings
 from quizcast.simulate.events import Reader
 from quizcast.web.app import ENDPOINTS
-from quizcast.web.http import JSON, MSGPACK, decode
+from quizcast.web.bodies import JSON, MSGPACK, decode
 from quizcast.wire.events import Message, parse_message, parse_position
 from quizcast.wire.rows import AnswerRow, JoinRow, OpeningRow, PhaseRow, RemovedRow, Row, decode_row, encode_row
 from tests.hostile.effort import examples

@@ -9,7 +9,7 @@ from quizcast.domain.nickname import skeleton
 from quizcast.domain.quiz import Choice, Question, QuizContent, Single
 from quizcast.live.games import Games
 from quizcast.live.redis import Live
-from quizcast.live.submissions import AnswerTry, JoinTry, Submissions, Taken, Welcome
+from quizcast.live.submissions import AnswerTry, JoinTry, Reading, Submissions, Taken, Welcome
 
 OPTIONS = GameOptions(lead_ms=0, grace_ms=0)
 FOUR = Single(
@@ -51,7 +51,7 @@ async def joined(live: Live, game: Game, *names: str) -> list[Welcome | Exceptio
 
 
 async def answered(live: Live, game: Game, question: int, **answers: int) -> dict[str, Taken | Exception]:
-    tries = [AnswerTry(game.id, question, f"p-{name}", b"%d" % answer) for name, answer in answers.items()]
+    tries = [AnswerTry(game.id, f"p-{name}", Reading(question, b"%d" % answer)) for name, answer in answers.items()]
     verdicts, _ = await Submissions(live).take_answers(live.keys.shard_of(game.id), tries)
     return dict(zip(answers, verdicts, strict=True))
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from quizcast.conductor import Conductor, answer_try, join_try
+from quizcast.conductor import Conductor, join_try, reading
 from quizcast.domain import scoring
 from quizcast.domain.game import (
     Close,
@@ -43,7 +43,7 @@ from quizcast.live.log import RedisLog
 from quizcast.live.presence import Presence
 from quizcast.live.reach import REACH_FRESH_S, Reach
 from quizcast.live.redis import Live
-from quizcast.live.submissions import Submissions, Taken
+from quizcast.live.submissions import AnswerTry, Submissions, Taken
 from quizcast.live.views import Views
 from quizcast.settings import Settings
 from quizcast.wire.events import History, Message, Position
@@ -99,7 +99,7 @@ class Process:
 
     async def answer(self, game: Game, question: int, answers: dict[str, Any]) -> list[Taken]:
         quiz = await self.games.quiz(game.id)
-        tries = [answer_try(quiz, game.id, f"p-{name}", question, answer) for name, answer in answers.items()]
+        tries = [AnswerTry(game.id, f"p-{name}", reading(quiz, question, answer)) for name, answer in answers.items()]
         return list(await asyncio.gather(*(verdict_of(partial(self.intake.submit, one)) for one in tries)))
 
     async def events(self, game: Game) -> list[Message]:
@@ -521,7 +521,8 @@ async def test_answers_are_checked_before_they_queue_and_refused_where_they_woul
 
     async def verdict(raw: object) -> object:
         shard = process.live.keys.shard_of(game.id)
-        (found,), _ = await Submissions(process.live).take_answers(shard, [answer_try(quiz, game.id, "p-Ada", 0, raw)])
+        tries = [AnswerTry(game.id, "p-Ada", reading(quiz, 0, raw))]
+        (found,), _ = await Submissions(process.live).take_answers(shard, tries)
         return found
 
     unfit = (4, -1, "1", None, True, [1], 1.0)
@@ -535,7 +536,7 @@ async def test_answers_are_checked_before_they_queue_and_refused_where_they_woul
     assert {type(await verdict(raw)) for raw in unfit} == {AlreadyAnswered}
     for index in (-1, 3):
         with pytest.raises(QuestionNotOpen):
-            answer_try(quiz, game.id, "p-Ada", index, 1)
+            reading(quiz, index, 1)
     with pytest.raises(GameUnknown):
         await process.games.quiz("nowhere")
 

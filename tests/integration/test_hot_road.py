@@ -15,7 +15,7 @@ import uvicorn
 from quizcast.errors import Overloaded
 from quizcast.metrics import INTAKE
 from quizcast.web import answers
-from quizcast.web.http import read_body
+from quizcast.web.bodies import read_body
 from quizcast.web.partings import Partings
 from quizcast.web.protocol import (
     END,

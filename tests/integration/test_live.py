@@ -31,7 +31,7 @@ from quizcast.live.games import Games, LiveGame, Standing
 from quizcast.live.log import RedisLog
 from quizcast.live.presence import Presence
 from quizcast.live.redis import PRELUDE, SCRIPTS, Live
-from quizcast.live.submissions import AnswerTry, JoinTry, Submissions, Taken, Welcome
+from quizcast.live.submissions import AnswerTry, JoinTry, Reading, Submissions, Taken, Welcome
 from quizcast.live.views import Views
 from quizcast.settings import Settings
 from quizcast.wire.events import Closed, History, Leaderboard, Message, Position
@@ -75,7 +75,7 @@ async def test_of_two_hundred_different_answers_at_once_the_first_wins(live: Liv
     submissions = Submissions(live)
 
     async def send(answer: int) -> Taken | Exception:
-        one = AnswerTry(game.id, 0, "p-Ada", b"%d" % answer)
+        one = AnswerTry(game.id, "p-Ada", Reading(0, b"%d" % answer))
         (verdict,), _ = await submissions.take_answers(live.keys.shard_of(game.id), [one])
         return verdict
 
@@ -107,7 +107,7 @@ async def test_a_group_with_the_same_participant_twice_gets_both_verdicts_in_ord
     game = await new_game(live)
     await joined(live, game, "Ada")
     await opened(live, game)
-    tries = [AnswerTry(game.id, 0, "p-Ada", answer) for answer in (b"2", b"2", b"3")]
+    tries = [AnswerTry(game.id, "p-Ada", Reading(0, answer)) for answer in (b"2", b"2", b"3")]
     verdicts, complete = await Submissions(live).take_answers(live.keys.shard_of(game.id), tries)
     assert isinstance(verdicts[0], Taken)
     assert verdicts[1] == Taken(verdicts[0].received_at, True)
@@ -123,12 +123,12 @@ async def test_a_group_of_several_games_and_questions_is_sorted_out(live: Live) 
         await joined(one_shard, game, "Ada", "Bob")
         await opened(one_shard, game)
     tries = [
-        AnswerTry(game.id, question, f"p-{name}", b"%d" % number)
+        AnswerTry(game.id, f"p-{name}", Reading(question, b"%d" % number))
         for number, game in enumerate(games)
         for name in ("Ada", "Bob")
         for question in (0, 1)
     ]
-    tries.append(AnswerTry("nowhere", 0, "p-Ada", b"0"))
+    tries.append(AnswerTry("nowhere", "p-Ada", Reading(0, b"0")))
     random.Random(1).shuffle(tries)
     verdicts, complete = await Submissions(one_shard).take_answers(0, tries)
     for one, verdict in zip(tries, verdicts, strict=True):
@@ -527,7 +527,7 @@ async def test_those_connected_are_waited_for_and_newcomers_too(live: Live) -> N
     submissions, shard = Submissions(live), live.keys.shard_of(game.id)
     flags = []
     for name in ("Ada", "Bob", "Cyd"):
-        tries = [AnswerTry(game.id, 0, f"p-{name}", b"1")]
+        tries = [AnswerTry(game.id, f"p-{name}", Reading(0, b"1"))]
         flags.append(bool((await submissions.take_answers(shard, tries))[1]))
     assert flags == [False, False, True]
     presence = Presence(live, lambda _: None)

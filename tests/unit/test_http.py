@@ -10,7 +10,8 @@ import pytest
 from quizcast import errors
 from quizcast.domain.quiz import QuizContent
 from quizcast.errors import BodyTooLarge, InvalidInput, MalformedBody, Problem, QuizcastError, UnsupportedMedia
-from quizcast.web.http import STATUS, decode, problem, read_body, status_of
+from quizcast.web.bodies import decode, read_body
+from quizcast.web.http import STATUS, problem, status_of
 from quizcast.wire.api import AnswerRequest, CreateGame
 
 STATUSES = {

@@ -31,7 +31,7 @@ from quizcast.intake import (
     Intake,
     verdict_of,
 )
-from quizcast.live.submissions import AnswerTry, JoinTry, Taken, Welcome
+from quizcast.live.submissions import AnswerTry, JoinTry, Reading, Taken, Welcome
 
 
 class FakeSubmissions:
@@ -93,7 +93,7 @@ def intake_on(submissions: FakeSubmissions, **changes: Any) -> tuple[Intake, lis
 
 
 def answer(number: int, game_id: str = "g0") -> AnswerTry:
-    return AnswerTry(game_id, 0, f"p{number}", b"%d" % number)
+    return AnswerTry(game_id, f"p{number}", Reading(0, b"%d" % number))
 
 
 async def taken(intake: Intake, one: AnswerTry) -> Taken:

@@ -1,10 +1,12 @@
 -- Take a group of answers: first wins, on this server's clock.
 -- KEYS  1 rows; then for each (game, question): game, answers, people, waiting, done, channel
--- ARGV  for each (game, question) in turn: question, n, ttl in seconds, then n times: participant, answer, row;
+-- ARGV  for each (game, question) in turn: question, n, ttl in seconds, n participants, n answers, n rows;
 --         the answer is '' for one that does not fit its question
--- returns for each (game, question): 1 when nobody is waited for any more, else 0; then for each answer: code, at
+-- returns for each (game, question): 1 when nobody is waited for any more, else 0; then when those that are taken now
+--         are taken; then the codes of all answers, a digit each; then for each code 1 when it was taken
 --         code 0 taken, 1 taken before (same answer), 2 answered otherwise, 3 not open, 4 closed, 5 not in the game,
---         6 no such game, 7 would be taken, but does not fit; at is when it was taken
+--         6 no such game, 7 would be taken, but does not fit
+-- A call of a command costs more than what it does for one answer: all of a game are asked for and written together.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local stamp = string.format('%.0f', now)
@@ -27,11 +29,12 @@ for key = 2, #KEYS, 6 do
 end
 assert(arg == #ARGV + 1, 'arguments')
 
-local flags, out = {}, {}
+local out, codes, earlier = {}, {}, {}
 arg = 1
 for key = 2, #KEYS, 6 do
   local question, count, ttl = ARGV[arg], tonumber(ARGV[arg + 1]), ARGV[arg + 2]
-  arg = arg + 3
+  local people, answers, rows = arg + 2, arg + 2 + count, arg + 2 + 2 * count
+  arg = arg + 3 + 3 * count
   local game = games[key]
   local refusal
   if not game[1] then
@@ -43,34 +46,45 @@ for key = 2, #KEYS, 6 do
   elseif now < game[3] then
     refusal = 3
   end
-  local taken = 0
-  for _ = 1, count do
-    local participant, answer, row = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2]
-    arg = arg + 3
-    local code, at = refusal, stamp
-    local known = redis.call('HGET', KEYS[key + 1], participant)
-    if refusal == 6 then
+  local known, within = {}, {}
+  if game[1] and count > 0 then
+    known = redis.call('HMGET', KEYS[key + 1], unpack(ARGV, people + 1, people + count))
+    within = redis.call('HMGET', KEYS[key + 2], unpack(ARGV, people + 1, people + count))
+  end
+  local taken, fields, here = {}, {}, {}
+  for i = 1, count do
+    local participant, answer = ARGV[people + i], ARGV[answers + i]
+    local code, before = refusal, known[i] or here[participant]
+    if not game[1] then
       code = 6
-    elseif redis.call('HEXISTS', KEYS[key + 2], participant) == 0 then
+    elseif not within[i] then
       code = 5  -- also for somebody who answered before they were kicked
-    elseif known then
+    elseif before then
       -- A retry of an acknowledged answer gets its promise repeated, even after the bell.
-      local then_at, said = string.match(known, '^(%d+):(.*)$')
-      if said == answer then code, at = 1, then_at else code = refusal or 2 end
+      local at, said = string.match(before, '^(%d+):(.*)$')
+      if said == answer then
+        code = 1
+        earlier[#earlier + 1] = at
+      else
+        code = refusal or 2
+      end
     elseif not refusal and answer == '' then
       code = 7  -- not sooner: what fits a question is for those to know who have been shown it
     elseif not refusal then
-      redis.call('HSET', KEYS[key + 1], participant, stamp .. ':' .. answer)
-      redis.call('XADD', KEYS[1], '*', 'row', row, 'at', stamp)
-      redis.call('SREM', KEYS[key + 3], participant)
-      redis.call('SADD', KEYS[key + 4], participant)
-      code, taken = 0, taken + 1
+      code = 0
+      here[participant] = stamp .. ':' .. answer
+      taken[#taken + 1] = participant
+      fields[#fields + 1] = participant
+      fields[#fields + 1] = here[participant]
+      redis.call('XADD', KEYS[1], '*', 'row', ARGV[rows + i], 'at', stamp)
     end
-    out[#out + 1] = code
-    out[#out + 1] = at
+    codes[#codes + 1] = code
   end
   local left = 1
-  if taken > 0 then
+  if #taken > 0 then
+    redis.call('HSET', KEYS[key + 1], unpack(fields))
+    redis.call('SREM', KEYS[key + 3], unpack(taken))
+    redis.call('SADD', KEYS[key + 4], unpack(taken))
     redis.call('EXPIRE', KEYS[key + 1], ttl)
     redis.call('EXPIRE', KEYS[key + 4], ttl)
     left = redis.call('SCARD', KEYS[key + 3])
@@ -78,7 +92,9 @@ for key = 2, #KEYS, 6 do
     redis.call('SPUBLISH', KEYS[key + 5], '* progress {"index":' .. question .. ',"answered":' .. answered
       .. ',"eligible":' .. answered + left .. '}')
   end
-  flags[#flags + 1] = left == 0 and 1 or 0
+  out[#out + 1] = left == 0 and 1 or 0
 end
-for i = 1, #out do flags[#flags + 1] = out[i] end
-return flags
+out[#out + 1] = stamp
+out[#out + 1] = table.concat(codes)
+for i = 1, #earlier do out[#out + 1] = earlier[i] end
+return out
