@@ -61,6 +61,7 @@ class App:
         self._readiness = Readiness()
         self._operations = Operations(settings, self._at_work)
         self._hot_road = HotRoad(settings, lambda: self.services)
+        self.refuses = self._hot_road.refuses  # whether a request is refused before it is parsed; the protocol asks
         self._pages = Pages(settings)
         self._images = Images()
         router = Starlette(
@@ -83,10 +84,6 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (or the lifespan), unless it goes by the hot road."""
         await self._app(scope, receive, send)
-
-    def refuses(self, line: QuizcastProtocol, data: bytes) -> bool:
-        """Whether a request is refused before it is parsed; the protocol asks."""
-        return self._hot_road.refuses(line, data)
 
     def part(self, line: QuizcastProtocol) -> None:
         """Close a stream's line, whose client has ended it; the protocol asks."""

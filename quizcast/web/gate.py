@@ -36,20 +36,20 @@ class Gate:
 
     def refuses(self, line: Line, data: bytes) -> bool:
         """Whether a request that came in in one piece on an idle line is refused: at once, and in its turn."""
-        refusal = self._refusal(data)
+        services = self._services()
+        if services is None:
+            return False
+        behind = self._refusals.behind
+        # Nearly all that comes: no need to look at where exactly it goes.
+        if data.startswith(_TO_A_GAME) and not (behind or services.intake.some_full):
+            return False
+        refusal = self._refusal(services, data, behind)
         if refusal is None or not _whole(data):
             return False
         self._refusals.add(line, refusal)
         return True
 
-    def _refusal(self, data: bytes) -> Refusal | None:
-        services = self._services()
-        if services is None:
-            return None
-        behind = self._refusals.behind
-        # Nearly all that comes: no need to look at where exactly it goes.
-        if data.startswith(_TO_A_GAME) and not (behind or services.intake.some_full):
-            return None
+    def _refusal(self, services: Services, data: bytes, behind: bool) -> Refusal | None:
         address = _ADDRESS.match(data)
         if address is None or services.hub.draining:
             return None

@@ -9,7 +9,6 @@ from functools import lru_cache
 
 from quizcast import conductor
 from quizcast.domain.quiz import QuizContent
-from quizcast.errors import GameUnknown
 from quizcast.live.submissions import Reading
 from quizcast.web.bodies import decode
 from quizcast.wire.api import AnswerRequest
@@ -17,8 +16,12 @@ from quizcast.wire.api import AnswerRequest
 READINGS_KEPT = 1000  # of choices, there are a handful in a game; of texts everybody's, which come and go
 
 
+class QuizNotAtHand(Exception):
+    """The game's quiz has to be fetched first."""
+
+
 class Readings:
-    """Reads answers; `quiz_at_hand` gives a game's quiz, or None where it has to be fetched first."""
+    """Reads answers; `quiz_at_hand` gives a game's quiz, if this process has it."""
 
     def __init__(self, quiz_at_hand: Callable[[str], QuizContent | None]) -> None:
         self._quiz_at_hand = quiz_at_hand
@@ -27,11 +30,10 @@ class Readings:
     def _read(self, game_id: str, content_type: str, body: bytes) -> Reading:
         """`of` a game, a content type and a body. What raises is read anew each time.
 
-        Raises as `decode` does, `QuestionNotOpen` when the quiz has no such question, `GameUnknown` when the quiz is
-        not at hand.
+        Raises as `decode` does, `QuestionNotOpen` when the quiz has no such question, `QuizNotAtHand`.
         """
         quiz = self._quiz_at_hand(game_id)
         if quiz is None:
-            raise GameUnknown()
+            raise QuizNotAtHand()
         wish: AnswerRequest = decode(body, AnswerRequest, content_type, packed=True)
         return conductor.reading(quiz, wish.question, wish.answer)
