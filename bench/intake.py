@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from itertools import cycle
 from pathlib import Path
 
 from bench.backstage import Backstage, Web, python_app
@@ -12,6 +13,7 @@ from bench.native import load
 PEOPLE = 15_000  # below what a process remembers of verified tokens, above what a process has of participants
 SECONDS = 5.0  # a contestant who needs longer for everybody's answers is cut off
 QUESTIONS = 3
+CHOICES = 4  # of which each picks one
 
 
 class Taker(Contestant):
@@ -110,7 +112,8 @@ class Intake(Contest[Taker]):
         with contestant.running(SERVER_CORE):
             for question in range(QUESTIONS):
                 contestant.open(question)
-                answers = [answer_request(hall.game_id, token, question) for token in hall.tokens]
+                picks = zip(hall.tokens, cycle(range(CHOICES)), strict=False)
+                answers = [answer_request(hall.game_id, token, question, pick) for token, pick in picks]
                 seen.append(load(contestant.port, answers, size, SECONDS))
         first, *later = seen
         seconds = sum(one.seconds for one in later)
@@ -124,8 +127,8 @@ class Intake(Contest[Taker]):
         }
 
 
-def answer_request(game_id: str, token: str, question: int) -> bytes:
+def answer_request(game_id: str, token: str, question: int, answer: int = 7) -> bytes:
     """A participant's answer, as it goes over the line."""
-    body = b'{"question":%d,"answer":7}' % question
+    body = b'{"question":%d,"answer":%d}' % (question, answer)
     head = f"POST /api/v1/games/{game_id}/answers HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
     return head.encode() + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body

@@ -92,9 +92,9 @@ CONTENT: dict[str, st.SearchStrategy[Any]] = {
     "game": st.one_of(
         *[WHOLE] * 4, st.fixed_dictionaries(FIELDS, optional=SEALED), st.fixed_dictionaries({}, optional=FIELDS)
     ),
-    "people": st.dictionaries(st.sampled_from(PEOPLE), word("1:1700:Ann", "2:1800:B:n"), min_size=1),
+    "people": st.dictionaries(st.sampled_from(PEOPLE), word("1:1700:Ann", "2:1800:B:n"), min_size=2),
     "names": st.dictionaries(word("ann", "ben"), person),
-    "answers": st.dictionaries(st.sampled_from(PEOPLE), word("1700:0", '1700:"a:b"')),
+    "answers": st.just({}) | st.dictionaries(st.sampled_from(PEOPLE), word("1700:0", '1700:"a:b"')),
     "waiting": st.sets(person),
     "done": st.sets(person),
     "bans": st.sets(word("cem", "name:cem")),
@@ -128,13 +128,14 @@ def calls(draw: st.DrawFn, name: str) -> tuple[dict[str, tuple[str, Any]], list[
             roles += [(f"{role}{group}", role) for role in GROUP_KEYS[name]]
             tries = draw(st.integers(0, 3))
             if name == "answers":
-                args += draw(st.tuples(word("0", "0", "1"), word(str(tries)), ttl))
-                each = (person, word("0", "", '"a:b"'), word("row"))
+                args += draw(st.tuples(word(*["0"] * 5, "1"), word(str(tries)), ttl))
+                for each in (person, word("0", "0", "", '"a:b"'), word("row")):
+                    args += draw(st.lists(each, min_size=tries, max_size=tries))
             else:
                 args += draw(st.tuples(word(str(tries)), ttl, word("60000")))
                 each = (word("dan", "eve", "fay", "ann"), word("Ann", "Zoë"), word("dan", "eve", "ann"), word("row"))
-            for _ in range(tries):
-                args += draw(st.tuples(*each))
+                for _ in range(tries):
+                    args += draw(st.tuples(*each))
     else:
         roles = [(role, role) for role in GAME_KEYS[name]]
         few = st.lists(person, max_size=3)
@@ -260,3 +261,21 @@ def test_a_script_that_fails_has_changed_nothing(name: str, bench: Bench) -> Non
     try_it()
     assert seen["returned", name != "look"] > 2, "of the calls too few could be: this tests nothing"
     assert seen["refused", False] > 2
+
+
+GOOD: dict[str, Any] = {
+    "game": {"phase": "question", "question": "0", "opens_at": "0", "until": str(FAR), "max": "9", "joins": "1"},
+    "people": {"ann": "1:1700:Ann"},
+}
+FITTING = {"answers": ["0", "1", "60", "ann", "0", "row"], "joins": ["1", "60", "60000", "dan", "Dan", "dan", "row"]}
+WRITTEN = [(name, role) for name, roles in GROUP_KEYS.items() for role in ("rows", *roles) if role != "channel"]
+
+
+@pytest.mark.parametrize(("name", "role"), WRITTEN)
+def test_a_key_of_another_kind_is_noticed_before_anything_is_written(name: str, role: str, bench: Bench) -> None:
+    roles = [("rows", "rows"), *[(f"{one}{group}", one) for group in range(2) for one in GROUP_KEYS[name]]]
+    held = {key: (one, GOOD.get(one)) for key, one in roles}
+    call = [key for key, _ in roles], FITTING[name] * 2
+    assert bench.run(bench.attempt(name, held, *call)) == ("returned", True)
+    held["rows" if role == "rows" else f"{role}1"] = ("own", "a string")  # of the group that comes last
+    assert bench.run(bench.attempt(name, held, *call)) == ("refused", False)

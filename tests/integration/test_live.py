@@ -23,6 +23,7 @@ from quizcast.errors import (
     QuestionClosed,
     QuestionNotOpen,
     RedisUnavailable,
+    SettingsInvalid,
     Unavailable,
 )
 from quizcast.live import games as games_module
@@ -33,7 +34,7 @@ from quizcast.live.presence import Presence
 from quizcast.live.redis import PRELUDE, SCRIPTS, Live
 from quizcast.live.submissions import AnswerTry, JoinTry, Reading, Submissions, Taken, Welcome
 from quizcast.live.views import Views
-from quizcast.settings import Settings
+from quizcast.settings import GROUP_MOST, Settings
 from quizcast.wire.events import Closed, History, Leaderboard, Message, Position
 from quizcast.wire.rows import AnswerRow, JoinRow, PhaseRow, RemovedRow, decode_row
 from tests.integration.live_game import OPTIONS, answered, joined, new_game, now, until
@@ -115,6 +116,22 @@ async def test_a_group_with_the_same_participant_twice_gets_both_verdicts_in_ord
     assert complete == [(game.id, 0)]
 
 
+async def test_a_group_may_be_as_large_as_the_settings_allow(live: Live) -> None:
+    with pytest.raises(SettingsInvalid, match="QUIZCAST_INTAKE_GROUP_MAX"):
+        Settings.from_env({"QUIZCAST_INTAKE_GROUP_MAX": str(GROUP_MOST + 1)})
+    Settings.from_env({"QUIZCAST_INTAKE_GROUP_MAX": str(GROUP_MOST)})
+    game = await new_game(live)
+    names = [str(number) for number in range(GROUP_MOST)]
+    await joined(live, game, *names)
+    await opened(live, game)
+    verdicts = await answered(live, game, 0, **{name: int(name) % 4 for name in names})
+    assert {type(one) for one in verdicts.values()} == {Taken}
+    kept = await Games(live).answers(game.id, 0)
+    assert {pid: one.answer for pid, one in kept.items()} == {f"p-{name}": int(name) % 4 for name in names}
+    rows = [(row.participant_id, row.answer) for row in await rows_of(live, game) if isinstance(row, AnswerRow)]
+    assert rows == [(f"p-{name}", str(int(name) % 4)) for name in names]
+
+
 async def test_a_group_of_several_games_and_questions_is_sorted_out(live: Live) -> None:
     settings = msgspec.structs.replace(live.settings, shards=1)
     one_shard = Live(settings)
@@ -134,7 +151,7 @@ async def test_a_group_of_several_games_and_questions_is_sorted_out(live: Live) 
     for one, verdict in zip(tries, verdicts, strict=True):
         if one.game_id == "nowhere":
             assert isinstance(verdict, GameUnknown)
-        elif one.question == 0:
+        elif one.reading.question == 0:
             assert isinstance(verdict, Taken)
         else:
             assert isinstance(verdict, QuestionNotOpen)

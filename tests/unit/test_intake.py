@@ -53,7 +53,8 @@ class FakeSubmissions:
     ) -> tuple[list[Taken | QuizcastError], list[tuple[str, int]]]:
         await self._call(shard, tries)
         verdicts = [
-            self.refused.get(one.participant_id) or Taken(received_at=int(one.answer), duplicate=False) for one in tries
+            self.refused.get(one.participant_id) or Taken(received_at=int(one.reading.answer), duplicate=False)
+            for one in tries
         ]
         return verdicts[: len(verdicts) - self.short], self.complete
 
