@@ -66,8 +66,9 @@ class Intake(Contest[Taker]):
     title = "Intake"
     says = (
         f"One server process on core {SERVER_CORE}; the loader and Redis share the other. {PEOPLE:,} participants "
-        "answer one question after the other, each with a token of their own, over connections that stay open and send "
-        f"the next answer when the last is acknowledged, for at most {SECONDS:g} s per question. *first* is the first "
+        "answer one question after the other, each with a token of their own and one of "
+        f"{CHOICES} answers, over connections that stay open and send the next answer when the last is acknowledged, "
+        f"for at most {SECONDS:g} s per question. *first* is the first "
         "question, when the process has not seen these tokens yet; the other figures are of the questions after "
         "that. quizcast's Redis syncs every group of answers to disk before they are acknowledged; the peers' Redis "
         "writes nothing to disk."
