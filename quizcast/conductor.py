@@ -314,7 +314,7 @@ def reading(quiz: QuizContent, question: int, raw: object) -> Reading:
     try:
         return Reading(question, _encode_answer(read_answer(quiz.questions[question], raw)))
     except AnswerInvalid as error:
-        return Reading(question, b"", error.with_traceback(None))
+        return Reading(question, b"", error.detail)
 
 
 def join_try(game_id: str, participant_id: str, nickname: str) -> JoinTry:

@@ -22,7 +22,6 @@ from quizcast.redisurl import Kind, RedisUrl
 
 PREFIX = "QUIZCAST_"
 SECRETS = frozenset({"keys", "metrics_token"})
-GROUP_MOST = 2_000  # the scripts hand a command what they write for a group all at once: Lua can, up to some 3,900
 ZERO_MEANS_NONE = frozenset({"redis_wait_replicas"})
 URLS = frozenset({"redis_url", "queue_url", "database_url", "replica_urls"})
 
@@ -176,8 +175,6 @@ def _out_of_range(settings: Settings) -> list[Problem]:
         and not (0 < value < math.inf or (name in ZERO_MEANS_NONE and value == 0))
     ]
     problems += _of_redis(settings)
-    if settings.intake_group_max > GROUP_MOST:
-        problems.append(Problem(path="QUIZCAST_INTAKE_GROUP_MAX", message=f"must be at most {GROUP_MOST}"))
     if bool(settings.redis_url) != bool(settings.database_url):
         problems.append(
             Problem(
@@ -281,7 +278,7 @@ DOCS: dict[str, str] = {
     "log_events_max": "kept events per game, for clients that resume",
     "intake_pending_max": "answers and joins that may wait in one process before the next gets a 503",
     "intake_wait_s": "how long they may wait in a burst before the next gets a 503; 15 % of it where it is none",
-    "intake_group_max": "answers and joins that ride in one Redis round trip, up to 2000",
+    "intake_group_max": "answers and joins that ride in one Redis round trip",
     "flush_batch_max": "rows in one Postgres transaction of the flush",
     "import_bytes_max": "largest quiz file",
     "media_bytes_max": "largest image",

@@ -53,7 +53,7 @@ class Reading(msgspec.Struct, frozen=True):
 
     question: int
     answer: bytes
-    unfit: AnswerInvalid | None = None
+    unfit: str = ""
 
 
 class AnswerTry(msgspec.Struct, frozen=True):
@@ -136,7 +136,7 @@ class Submissions:
                 verdicts[place] = Taken(int(next(before)), True)
                 continue
             refusal = _ANSWER_REFUSALS[digit]
-            verdicts[place] = (refusal is AnswerInvalid and tries[place].reading.unfit) or refusal()
+            verdicts[place] = refusal(tries[place].reading.unfit) if refusal is AnswerInvalid else refusal()
         return verdicts, complete
 
     async def take_joins(self, shard: int, tries: Sequence[JoinTry]) -> list[Welcome | QuizcastError]:

@@ -32,7 +32,6 @@ from quizcast.web.bodies import JSON, MSGPACK
 from quizcast.web.guard import claims_of
 from quizcast.web.http import SMALL_BODY_MAX, Endpoint, RawReply, Who, problem
 from quizcast.web.protocol import HotRequest
-from quizcast.web.readings import QuizNotAtHand
 from quizcast.web.services import Services
 from quizcast.wire.api import AnswerReceipt, AnswerRequest, encode_json, encode_msgpack
 
@@ -61,15 +60,15 @@ def submit(
         claims = claims_of("POST", headers, ENDPOINT.who, services.tokens)
         if claims.game_id != game_id:
             raise NotInGame()
+        if services.games.quiz_at_hand(game_id) is None:
+            return False
+        services.intake.admit_answer(claims.subject)  # once, and not again when the quiz has been read
         reading = services.readings.of(game_id, headers.text(b"content-type"), body)
-        services.intake.admit_answer(claims.subject)
         one = AnswerTry(game_id, claims.subject, reading)
         told = partial(_tell, respond, reading.question, _PACKED in headers.get(b"accept", b""))
         if trace is not None:
             one, told = replace(one, trace=trace.context), partial(_trace, trace, time.time_ns(), told)
         services.intake.submit(one, told)
-    except QuizNotAtHand:
-        return False
     except QuizcastError as error:
         respond(problem(error))
     return True
@@ -84,7 +83,7 @@ def _trace(trace: Trace, began_ns: int, told: OnVerdict[Taken], verdict: Taken |
     told(verdict)
 
 
-@lru_cache(maxsize=100)  # a group's are one and the same
+@lru_cache(maxsize=100)  # of those taken together, one and the same
 def _receipt(question: int, packed: bool, taken: Taken) -> RawReply:
     receipt = AnswerReceipt(question=question, received_at=taken.received_at, duplicate=taken.duplicate)
     if packed:

@@ -9,15 +9,13 @@ from functools import lru_cache
 
 from quizcast import conductor
 from quizcast.domain.quiz import QuizContent
+from quizcast.errors import GameUnknown
 from quizcast.live.submissions import Reading
 from quizcast.web.bodies import decode
 from quizcast.wire.api import AnswerRequest
 
-READINGS_KEPT = 1000  # of choices, there are a handful in a game; of texts everybody's, which come and go
-
-
-class QuizNotAtHand(Exception):
-    """The game's quiz has to be fetched first."""
+READINGS_KEPT = 1000  # of choices, there are a handful in a game; of texts nearly everybody's, which soon make way
+KEPT_BYTES = 256  # of a body and its type; few are longer, and many of those would fill the memory
 
 
 class Readings:
@@ -25,15 +23,18 @@ class Readings:
 
     def __init__(self, quiz_at_hand: Callable[[str], QuizContent | None]) -> None:
         self._quiz_at_hand = quiz_at_hand
-        self.of: Callable[[str, str, bytes], Reading] = lru_cache(maxsize=READINGS_KEPT)(self._read)
+        self._kept = lru_cache(maxsize=READINGS_KEPT)(self._read)
 
-    def _read(self, game_id: str, content_type: str, body: bytes) -> Reading:
-        """`of` a game, a content type and a body. What raises is read anew each time.
+    def of(self, game_id: str, content_type: str, body: bytes) -> Reading:
+        """What the body says. Raises as `decode` does, `QuestionNotOpen` when the quiz has no such question, and
+        `GameUnknown` when it is not at hand."""
+        if len(content_type) + len(body) > KEPT_BYTES:
+            return self._read(game_id, content_type, body)
+        return self._kept(game_id, content_type, body)
 
-        Raises as `decode` does, `QuestionNotOpen` when the quiz has no such question, `QuizNotAtHand`.
-        """
+    def _read(self, game_id: str, content_type: str, body: bytes) -> Reading:  # what raises is read anew each time
+        wish: AnswerRequest = decode(body, AnswerRequest, content_type, packed=True)
         quiz = self._quiz_at_hand(game_id)
         if quiz is None:
-            raise QuizNotAtHand()
-        wish: AnswerRequest = decode(body, AnswerRequest, content_type, packed=True)
+            raise GameUnknown()
         return conductor.reading(quiz, wish.question, wish.answer)

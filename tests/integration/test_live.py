@@ -12,6 +12,7 @@ import pytest
 from quizcast.domain.game import Close, CloseReason, Game, GameOptions, Lock, Open, step
 from quizcast.errors import (
     AlreadyAnswered,
+    AnswerInvalid,
     Banned,
     GameFull,
     GameLocked,
@@ -23,7 +24,6 @@ from quizcast.errors import (
     QuestionClosed,
     QuestionNotOpen,
     RedisUnavailable,
-    SettingsInvalid,
     Unavailable,
 )
 from quizcast.live import games as games_module
@@ -34,7 +34,7 @@ from quizcast.live.presence import Presence
 from quizcast.live.redis import PRELUDE, SCRIPTS, Live
 from quizcast.live.submissions import AnswerTry, JoinTry, Reading, Submissions, Taken, Welcome
 from quizcast.live.views import Views
-from quizcast.settings import GROUP_MOST, Settings
+from quizcast.settings import Settings
 from quizcast.wire.events import Closed, History, Leaderboard, Message, Position
 from quizcast.wire.rows import AnswerRow, JoinRow, PhaseRow, RemovedRow, decode_row
 from tests.integration.live_game import OPTIONS, answered, joined, new_game, now, until
@@ -116,12 +116,9 @@ async def test_a_group_with_the_same_participant_twice_gets_both_verdicts_in_ord
     assert complete == [(game.id, 0)]
 
 
-async def test_a_group_may_be_as_large_as_the_settings_allow(live: Live) -> None:
-    with pytest.raises(SettingsInvalid, match="QUIZCAST_INTAKE_GROUP_MAX"):
-        Settings.from_env({"QUIZCAST_INTAKE_GROUP_MAX": str(GROUP_MOST + 1)})
-    Settings.from_env({"QUIZCAST_INTAKE_GROUP_MAX": str(GROUP_MOST)})
+async def test_a_group_may_be_larger_than_what_lua_can_hand_a_command(live: Live) -> None:
     game = await new_game(live)
-    names = [str(number) for number in range(GROUP_MOST)]
+    names = [str(number) for number in range(5000)]
     await joined(live, game, *names)
     await opened(live, game)
     verdicts = await answered(live, game, 0, **{name: int(name) % 4 for name in names})
@@ -130,6 +127,53 @@ async def test_a_group_may_be_as_large_as_the_settings_allow(live: Live) -> None
     assert {pid: one.answer for pid, one in kept.items()} == {f"p-{name}": int(name) % 4 for name in names}
     rows = [(row.participant_id, row.answer) for row in await rows_of(live, game) if isinstance(row, AnswerRow)]
     assert rows == [(f"p-{name}", str(int(name) % 4)) for name in names]
+    assert await waiting(live, game) == set()
+
+
+async def test_each_of_a_mixed_group_has_their_own_verdict_and_time(live: Live) -> None:
+    one_shard = Live(msgspec.structs.replace(live.settings, shards=1))
+    submissions, games, firsts = Submissions(one_shard), [await new_game(one_shard) for _ in range(2)], {}
+    for game in games:
+        await joined(one_shard, game, "Ada", "Bob", "Cyd", "Dan", "Eve")
+        await opened(one_shard, game)
+    for name in ("Ada", "Bob", "Cyd"):
+        for game in games:
+            firsts[game.id, name] = (await answered(one_shard, game, 0, **{name: 1}))[name]
+            await asyncio.sleep(0.003)
+    assert len({one.received_at for one in firsts.values() if isinstance(one, Taken)}) == 6
+    mixed: list[tuple[AnswerTry, Taken | type[Exception]]] = []
+    for game in games:
+        for name in ("Ada", "Bob", "Cyd"):
+            first = firsts[game.id, name]
+            assert isinstance(first, Taken)
+            again = AnswerTry(game.id, f"p-{name}", Reading(0, b"1"))
+            mixed.append((again, Taken(first.received_at, True)))
+        mixed += [
+            (AnswerTry(game.id, "p-Ada", Reading(0, b"2")), AlreadyAnswered),
+            (AnswerTry(game.id, "p-Dan", Reading(0, b"", "why")), AnswerInvalid),
+            (AnswerTry(game.id, "p-Eve", Reading(0, b"3")), Taken),
+            (AnswerTry(game.id, "p-Eve", Reading(1, b"3")), QuestionNotOpen),
+            (AnswerTry(game.id, "p-Fay", Reading(0, b"3")), NotInGame),
+        ]
+    mixed.append((AnswerTry("nowhere", "p-Ada", Reading(0, b"1")), GameUnknown))
+    for closed in (False, True):
+        if closed:
+            for game in games:
+                await advanced(one_shard, game, Close(reason=CloseReason.HOST))
+        random.Random(2).shuffle(mixed)
+        verdicts, _ = await submissions.take_answers(0, [one for one, _ in mixed])
+        for place, ((one, right), verdict) in enumerate(zip(mixed, verdicts, strict=True)):
+            if isinstance(right, Taken):
+                assert verdict == right
+            elif right is Taken:
+                assert isinstance(verdict, Taken)
+                mixed[place] = (one, Taken(verdict.received_at, True))  # as it is from now on
+            elif closed and right not in (NotInGame, GameUnknown):
+                assert isinstance(verdict, QuestionNotOpen if one.reading.question else QuestionClosed)
+            else:
+                assert type(verdict) is right
+                assert not isinstance(verdict, AnswerInvalid) or verdict.detail == "why"
+    await one_shard.close()
 
 
 async def test_a_group_of_several_games_and_questions_is_sorted_out(live: Live) -> None:

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from quizcast.domain.quiz import Choice, Numeric, QuizContent, Single, Text
-from quizcast.errors import AnswerInvalid, InvalidInput, MalformedBody, QuestionNotOpen, QuizcastError, UnsupportedMedia
+from quizcast.errors import GameUnknown, InvalidInput, MalformedBody, QuestionNotOpen, QuizcastError, UnsupportedMedia
 from quizcast.web.bodies import JSON, MSGPACK
-from quizcast.web.readings import READINGS_KEPT, QuizNotAtHand, Readings
+from quizcast.web.readings import KEPT_BYTES, READINGS_KEPT, Readings
 
 CHOICES = (Choice(text="a", correct=True), Choice(text="b"))
 QUIZZES = {
@@ -45,9 +45,7 @@ def test_what_it_says_hangs_on_the_game() -> None:
         assert readings.of("numbers", JSON, body(7)).answer == b"7.0"
         assert readings.of("texts", JSON, body("7")).answer == b'"7"'
         unfit = readings.of("choices", JSON, body(7))
-        assert unfit.answer == b""
-        assert isinstance(unfit.unfit, AnswerInvalid)
-        assert unfit.unfit.__traceback__ is None  # which would keep all that was at work when it was read
+        assert (unfit.answer, unfit.unfit) == (b"", "the answer is a number from 0 to 1")
 
 
 @pytest.mark.parametrize(
@@ -72,14 +70,23 @@ def test_a_quiz_that_was_not_at_hand_is_asked_for_again() -> None:
     at_hand: dict[str, QuizContent] = {}
     readings = Readings(at_hand.get)
     for _ in range(2):
-        with pytest.raises(QuizNotAtHand):
+        with pytest.raises(GameUnknown):
             readings.of("choices", JSON, body(1))
+        with pytest.raises(MalformedBody):  # which it is whatever the game
+            readings.of("choices", JSON, b"{")
     at_hand.update(QUIZZES)
     assert readings.of("choices", JSON, body(1)).answer == b"1"
 
 
-def test_no_more_than_so_many_are_kept() -> None:
+def test_so_many_are_kept_and_none_that_is_long() -> None:
     readings = Readings(QUIZZES.get)
     for number in range(READINGS_KEPT + 10):
         readings.of("texts", JSON, body(f"{number}"))
-    assert readings.of.cache_info().currsize == READINGS_KEPT  # type: ignore[attr-defined]  # lru_cache's
+    kept = readings.of("texts", JSON, body("a"))
+    for sent in (body("a").ljust(4000), body("b" * KEPT_BYTES)):
+        assert readings.of("texts", JSON, sent) is not readings.of("texts", JSON, sent)
+    charset = f"{JSON}; x=" + "a" * 60_000
+    assert readings.of("texts", charset, body("a")) == kept
+    assert readings.of("texts", JSON, body("a")) is kept
+    info = readings._kept.cache_info()
+    assert (info.currsize, info.misses) == (READINGS_KEPT, READINGS_KEPT + 11)

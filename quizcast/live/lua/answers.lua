@@ -2,14 +2,30 @@
 -- KEYS  1 rows; then for each (game, question): game, answers, people, waiting, done, channel
 -- ARGV  for each (game, question) in turn: question, n, ttl in seconds, n participants, n answers, n rows;
 --         the answer is '' for one that does not fit its question
--- returns for each (game, question): 1 when nobody is waited for any more, else 0; then when those that are taken now
---         are taken; then the codes of all answers, a digit each; then for each code 1 when it was taken
+-- returns for each (game, question): 1 when nobody is waited for any more, else 0; then the time for all with code 0; then
+--         the codes, a digit each; then for each code 1, in their order, the time when it was taken
 --         code 0 taken, 1 taken before (same answer), 2 answered otherwise, 3 not open, 4 closed, 5 not in the game,
 --         6 no such game, 7 would be taken, but does not fit
--- A call of a command costs more than what it does for one answer: all of a game are asked for and written together.
+-- A call of a command costs more than what it does for one answer: so all of a question go together, where they can.
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local stamp = string.format('%.0f', now)
+
+-- Lua hands over some thousands of arguments, and no more.
+local function asked(key, first, last)
+  local got = {}
+  for from = first, last, 1000 do
+    for _, one in ipairs(redis.call('HMGET', key, unpack(ARGV, from, math.min(from + 999, last)))) do
+      got[#got + 1] = one
+    end
+  end
+  return got
+end
+local function write(command, key, all)
+  for from = 1, #all, 1000 do
+    redis.call(command, key, unpack(all, from, math.min(from + 999, #all)))
+  end
+end
 
 assert(#KEYS % 6 == 1, 'keys')
 redis.call('XLEN', KEYS[1])
@@ -46,12 +62,9 @@ for key = 2, #KEYS, 6 do
   elseif now < game[3] then
     refusal = 3
   end
-  local known, within = {}, {}
-  if game[1] and count > 0 then
-    known = redis.call('HMGET', KEYS[key + 1], unpack(ARGV, people + 1, people + count))
-    within = redis.call('HMGET', KEYS[key + 2], unpack(ARGV, people + 1, people + count))
-  end
-  local taken, fields, here = {}, {}, {}
+  local known = asked(KEYS[key + 1], people + 1, people + count)
+  local within = asked(KEYS[key + 2], people + 1, people + count)
+  local taken, fields, entries, here = {}, {}, {}, {}
   for i = 1, count do
     local participant, answer = ARGV[people + i], ARGV[answers + i]
     local code, before = refusal, known[i] or here[participant]
@@ -76,15 +89,16 @@ for key = 2, #KEYS, 6 do
       taken[#taken + 1] = participant
       fields[#fields + 1] = participant
       fields[#fields + 1] = here[participant]
-      redis.call('XADD', KEYS[1], '*', 'row', ARGV[rows + i], 'at', stamp)
+      entries[#entries + 1] = ARGV[rows + i]
     end
     codes[#codes + 1] = code
   end
   local left = 1
   if #taken > 0 then
-    redis.call('HSET', KEYS[key + 1], unpack(fields))
-    redis.call('SREM', KEYS[key + 3], unpack(taken))
-    redis.call('SADD', KEYS[key + 4], unpack(taken))
+    write('HSET', KEYS[key + 1], fields)
+    write('SREM', KEYS[key + 3], taken)
+    write('SADD', KEYS[key + 4], taken)
+    for _, row in ipairs(entries) do redis.call('XADD', KEYS[1], '*', 'row', row, 'at', stamp) end
     redis.call('EXPIRE', KEYS[key + 1], ttl)
     redis.call('EXPIRE', KEYS[key + 4], ttl)
     left = redis.call('SCARD', KEYS[key + 3])
