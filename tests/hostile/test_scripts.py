@@ -80,7 +80,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "opens_at": word(*["0"] * 5, str(FAR)),
     "until": word(*[str(FAR)] * 5, "0"),
     "shut": word(*["0"] * 5, "1"),
-    "max": word("0", "2", "100", "100"),
+    "max": word("0", "2", *["100"] * 6),
     "joins": word("0", "7"),
     "revision": word(*["3"] * 5, "4"),
     "epoch": word("5"),

@@ -31,7 +31,7 @@ def test_the_same_bytes_say_the_same_and_are_read_once() -> None:
 
     readings = Readings(quiz_at_hand)
     first = readings.of("choices", JSON, body(1))
-    assert (first.question, first.answer, first.unfit) == (0, b"1", None)
+    assert (first.question, first.answer, first.unfit) == (0, b"1", "")
     assert readings.of("choices", JSON, body(1)) is first
     assert asked == ["choices"]
     assert readings.of("choices", JSON, body(0)).answer == b"0"
