@@ -186,7 +186,7 @@ class Toll(Contestant):
 
     def command(self, folder: Path) -> tuple[list[str], dict[str, str]]:
         """It has no process of its own."""
-        raise NotImplementedError
+        raise RuntimeError(f"{self.name} is done by the bench itself")
 
 
 class Tolls(Sweep[Toll]):
