@@ -80,6 +80,7 @@ class Proxy:
         self.port = 0
         self.links: set[Link] = set()
         self._far = far
+        self._answering: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
@@ -126,10 +127,13 @@ class Proxy:
         self.cut(lambda link: link.silent or (held and link.streams))
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.closed:
+            writer.transport.abort()
+            return
+        if answering := asyncio.current_task():
+            self._answering.add(answering)
+            answering.add_done_callback(self._answering.discard)
         with contextlib.suppress(OSError, asyncio.CancelledError):
-            if self.closed:
-                writer.transport.abort()
-                return
             opening = asyncio.open_unix_connection(self._far) if isinstance(self._far, str) else None
             far_reader, far_writer = await (opening or asyncio.open_connection(*self._far))
             link = Link(self, writer, far_writer)
@@ -145,9 +149,12 @@ class Proxy:
         writer.transport.abort()
 
     async def _end(self) -> None:
+        # A connection that is being accepted must not be cancelled, or its socket stays, nor lose its server: it hangs
+        # up by itself. Called off is what is being answered; the server is closed when nothing is under way.
+        self.closed = True
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in self._answering:
+                task.cancel()
+            await asyncio.wait(tasks)
         if self._server is not None:
             self._server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
