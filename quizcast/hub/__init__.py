@@ -102,6 +102,8 @@ class Hub:
         self._draining = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
+        # One timer for all games: to be woken for each of hundreds costs more than all that is looked at.
+        self._looking = self._loop.call_later(jittered(LOOK_EVERY_S), self._look)
 
     # ── for the web: streams come and go ──────────────────────────────────────────────────────────────────────
 
@@ -194,6 +196,7 @@ class Hub:
     async def stop(self) -> None:
         """Let go of everything."""
         self._draining = True
+        self._looking.cancel()
         for channel in self._channels.values():
             channel.stop()
             for stream in channel.streams:
@@ -272,13 +275,13 @@ class Hub:
         # What was published between `listen` and here found the channel not ready.
         self._follower.fill(channel)
         self._pulse.start(channel)
-        channel.later("look", jittered(LOOK_EVERY_S), self._look, channel)
 
-    def _look(self, channel: Channel) -> None:
-        before, channel.slow = channel.slow, channel.people.behind()
-        if before or channel.slow:
-            self._slow(channel.game_id, channel.slow)
-        channel.later("look", LOOK_EVERY_S, self._look, channel)
+    def _look(self) -> None:
+        for channel in self._channels.values():
+            before, channel.slow = channel.slow, channel.people.behind()
+            if before or channel.slow:
+                self._slow(channel.game_id, channel.slow)
+        self._looking = self._loop.call_later(LOOK_EVERY_S, self._look)
 
     def _publish(self, channel: Channel, message: Message) -> None:
         if message.position is None:

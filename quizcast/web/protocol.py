@@ -27,9 +27,10 @@ HEAD_S = 10.0  # for a request's head, and for the first byte on a new line
 BODY_S = 120.0  # for a body: the largest file at half a megabit per second
 UNREAD_S = 60.0  # for the next piece of a reply that it does not read
 LOOK_S = 2
-# Open files that connections may not take: Redis's, Postgres's, logs. Half of them are lent to requests that are
-# refused in words, and to `/livez` and its like; with none to spare no connection could even be accepted to be ended.
-FILES_KEPT = 128
+# Open files that connections may not take. Half of them are the process's own: some sixty, and up to 32 to each Redis.
+# The others are lent to requests that are refused in words, and to `/livez` and its like; with none to spare no
+# connection could even be accepted to be ended.
+FILES_KEPT = 256
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"

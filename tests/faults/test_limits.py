@@ -1,6 +1,7 @@
 """What runs out: Redis's memory, its connections to us, the files that a process may open."""
 
 import contextlib
+import os
 import resource
 import socket
 import time
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 
 import redis
 
+from quizcast.settings import Settings
 from quizcast.web.protocol import FILES_KEPT
 from tests.faults.stage import Play, Stage, ready
 from tests.fix_tree import wait_until
@@ -57,6 +59,8 @@ def test_a_process_at_its_limit_of_open_files_refuses_and_recovers(stage: Stage)
     idle: list[socket.socket] = []
     try:
         for pid, (_, hard) in zip(pids, limits, strict=True):
+            # What it would have open by itself if it had all of its connections to Redis.
+            assert len(os.listdir(f"/proc/{pid}/fd")) + Settings().redis_connections <= FILES_KEPT // 2
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (FILES_KEPT + 20, hard))
         refused = stage.metric("quizcast_connections_refused_total")
         idle += [socket.create_connection(("127.0.0.1", stage.tree.port)) for _ in range(100)]

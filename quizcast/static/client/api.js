@@ -105,7 +105,7 @@ export function newKey() {
 }
 
 /**
- * What a host does to a game: "open", "close", "leaderboard", "finish", "lock". Acts once, however often it was sent,
+ * What a host does to a game: "open", "extend", "close", "leaderboard", "finish", "lock". Acts once, however often it was sent,
  * and is repeated for a while by itself. Gives the Game; throws `ApiError`.
  * @param {string} server
  * @param {string} gameId
