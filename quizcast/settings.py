@@ -276,7 +276,7 @@ DOCS: dict[str, str] = {
     "heartbeat_s": "between two heartbeats of a stream; below the proxy's read timeout",
     "drain_s": "over how long a stopping process spreads its clients' return",
     "log_events_max": "kept events per game, for clients that resume",
-    "intake_pending_max": "answers, and as many joins, that may wait for each shard in one process before the next gets a 503",
+    "intake_pending_max": "answers, or joins, that may wait for one shard in a process before the next gets a 503",
     "intake_wait_s": "how long they may wait in a burst before the next gets a 503; 15 % of it where it is none",
     "intake_group_max": "answers and joins that ride in one Redis round trip",
     "flush_batch_max": "rows in one Postgres transaction of the flush",

@@ -66,10 +66,10 @@ def _whole(data: bytes) -> bool:
     head, end, body = data.partition(b"\r\n\r\n")
     if not end or b" HTTP/1.1\r\n" not in head:
         return False
-    lengths = []
+    lengths, length = 0, b"%d" % len(body)
     for name, value in _FRAMING.findall(head):
-        if name.lower() == b"content-length" and value.isdigit():
-            lengths.append(int(value))
-        elif value.lower() != _KEEP_ALIVE:
+        if name.lower() == b"content-length" and value == length:
+            lengths += 1
+        elif name.lower() != b"connection" or value.lower() != _KEEP_ALIVE:
             return False
-    return lengths == [len(body)] or not (lengths or body)
+    return lengths == 1 or not (lengths or body)

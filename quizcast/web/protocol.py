@@ -9,9 +9,10 @@ import asyncio
 import functools
 import logging
 import resource
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias, cast
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from quizcast.metrics import CONNECTIONS_REFUSED
@@ -140,6 +141,19 @@ class HotApp(Protocol):
         """What serves a request, if it is to be served on the hot road; `full`: on one connection too many."""
 
 
+class Flow(FlowControl):
+    """uvicorn's, that reads nothing while requests wait on the line: each that is answered would let thousands in."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: Collection[Any]) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        """Called with each answer, and for a body that is waited for."""
+        if not self._waiting:
+            super().resume_reading()
+
+
 class QuizcastProtocol(HttpToolsProtocol):
     """uvicorn's, with the hot road and limits to what a client may send, and in which time."""
 
@@ -159,6 +173,7 @@ class QuizcastProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """asyncio calls this with a new connection. The limit is looked up each time: an operator may raise it."""
         super().connection_made(transport)
+        self.flow = Flow(transport, self.pipeline)
         self._due = self.loop.time() + HEAD_S
         over = len(self.connections) - (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - FILES_KEPT)
         if over > 0:
@@ -264,12 +279,14 @@ class QuizcastProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Called when an answer is out. A phone's line idles for most of a game: keep nothing by it."""
         self.server_state.total_requests += 1
-        if not self.transport.is_closing():
-            self.flow.resume_reading()
+        if self.transport.is_closing():
+            self._due = self.loop.time() + UNREAD_S  # for the client to read what closing waits for
+        else:
             if self.pipeline:
                 self._start_asgi_task(*self.pipeline.pop())
             elif not self._due:  # the next one is not on its way
                 self._rest()
+            self.flow.resume_reading()
         # A body that is still coming in is uvicorn's to swallow, and needs the cycle for that.
         if self.cycle is not None and self.cycle.response_complete and not self.cycle.more_body:
             self.cycle = None
@@ -321,17 +338,15 @@ class QuizcastProtocol(HttpToolsProtocol):
             if len(self._held) > HEAD_MAX:  # the rest may wait in the kernel
                 self.flow.pause_reading()
             return
-        was_in_head = self._in_head
-        idle = self.cycle is None and self._coming is None and not (was_in_head or self._passing_over)
+        idle = self.cycle is None and self._coming is None and not (self._in_head or self._passing_over)
         if idle and not self._full and self.app.refuses(self, data):
             self._held, self._due = b"", 0.0
             return
+        self._head_size += len(data)  # from nothing, where a head begins in it
         super().data_received(data)
-        if was_in_head and self._in_head:
-            self._head_size += len(data)
-            if self._head_size > HEAD_MAX and not self.transport.is_closing():
-                self.transport.write(TOO_LARGE)
-                self.transport.close()
+        if self._in_head and self._head_size > HEAD_MAX and not self.transport.is_closing():
+            self.transport.write(TOO_LARGE)
+            self.transport.close()
 
     def pause_writing(self) -> None:
         """asyncio calls this when much has been written that the client has not read."""
@@ -350,7 +365,7 @@ class QuizcastProtocol(HttpToolsProtocol):
 
     def cut(self, now: float) -> None:
         """End the line of a client that is late, unless it waits for us."""
-        if 0 < self._unread_due < now:
+        if self.transport.is_closing() or 0 < self._unread_due < now:
             self.transport.abort()
         elif self.flow.read_paused or (self._in_head and not self._idle):
             self._due = now + HEAD_S

@@ -6,6 +6,7 @@ can be refused, and then for the next ones.
 """
 
 import asyncio
+import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable
@@ -21,11 +22,14 @@ from quizcast.web.protocol import RawHeaders, written
 SLICE_S = 0.025  # in one turn of the loop: who is let in needs as long in each, for a group
 BEHIND_S = 0.1  # four slices: with so many to refuse, who is let in would wait for all of them
 
+log = logging.getLogger(__name__)
+
 
 class Line(Protocol):
     """What is asked of a connection."""
 
     loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
 
     def head(self, status: int, headers: RawHeaders) -> bytes:
         """A reply's head, up to where a body's length would be told."""
@@ -72,7 +76,11 @@ class Refusals:
             since, line, refusal = self._waiting.popleft()
             if refusal not in heads:  # with the date of this slice
                 heads[refusal] = line.head(refusal.status, ())
-            line.refuse(heads[refusal] + next(refusal.rests))
+            try:
+                line.refuse(heads[refusal] + next(refusal.rests))
+            except Exception:  # the others wait for their turn
+                log.exception("a line could not be served behind a refusal")
+                line.transport.abort()
             now = time.perf_counter()
             waited[refusal].append(now - since)
             if now >= until:

@@ -20,15 +20,18 @@ from quizcast.web.partings import Partings
 from quizcast.web.protocol import (
     END,
     HOT_BODY_MAX,
+    UNREAD_S,
     Handler,
     HotRequest,
     QuizcastProtocol,
     chunk,
+    cut_slow,
     written,
 )
 from quizcast.web.refusals import Refusal, Refusals
 from tests.integration.live_game import until
 
+READ_MAX = 262_144  # bytes that one turn of uvloop takes from a line
 OK, HEADERS = 202, [(b"content-type", b"text/plain")]
 
 
@@ -245,6 +248,26 @@ async def test_of_who_goes_on_and_on_while_about_to_be_refused_little_is_kept(
         assert (await line.reply())[1] == b"y" * 4000
 
 
+async def test_a_line_that_trips_over_what_it_sent_behind_a_refusal_takes_nothing_from_the_others(
+    running: Running, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line, other = await running.line(), await running.line()
+    protocols = list(running.server.server_state.connections)
+    running.app.over = True
+    for protocol in protocols:
+        protocol.data_received(post(b"out"))  # type: ignore[union-attr]
+    protocols[0].data_received(post(b"behind"))  # type: ignore[union-attr]
+    with monkeypatch.context() as patch:
+        patch.setattr(running.app, "refuses", lambda _line, _data: 1 / 0)
+        assert [(await one.reply())[1] for one in (line, other)] == [b"over", b"over"]
+    assert "behind a refusal" in caplog.text
+    await until(lambda: len(running.server.server_state.connections) == 1)
+    (protocol,) = running.server.server_state.connections
+    protocol.data_received(post(b"out again"))  # type: ignore[union-attr]
+    said = [asyncio.create_task(one.reader.read(12)) for one in (line, other)]
+    assert sorted([await asyncio.wait_for(one, 5) for one in said]) == [b"", b"HTTP/1.1 503"]
+
+
 async def test_thousands_who_are_refused_leave_turns_to_those_who_were_let_in(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,6 +319,49 @@ async def test_who_asks_on_and_on_without_reading_is_cut_off(running: Running) -
             while True:  # until there is more than the kernel holds of either direction
                 line.send(some)
                 await line.writer.drain()
+    await until(lambda: not running.server.server_state.connections)
+
+
+async def test_who_asks_on_and_on_while_others_wait_ahead_on_the_line_fills_no_memory(running: Running) -> None:
+    line = await running.line()
+    (protocol,) = running.server.server_state.connections
+    requests = post(b"x") * 40_000  # some 3 MB
+
+    async def ask() -> None:
+        line.send(requests)
+        await line.writer.drain()
+
+    asking = asyncio.create_task(ask())
+    most = 0
+    for _ in range(5_000):
+        await running.waiting(1)
+        running.app.reply()
+        most = max(most, len(protocol.pipeline))  # type: ignore[union-attr]
+        assert (await line.reply())[1] == b"x"
+    asking.cancel()
+    line.writer.transport.abort()
+    while running.server.server_state.connections:  # until it is noticed: while others wait, nobody reads
+        await running.waiting(1)
+        running.app.reply()
+        await asyncio.sleep(0)
+    assert most < 2 * READ_MAX // len(post(b"x"))
+
+
+@pytest.mark.parametrize("closing", [True, False])
+async def test_a_reply_that_nobody_reads_ends_its_line_however_short_it_is(running: Running, closing: bool) -> None:
+    """Too short for the transport to say that it is full, too long for what the kernel still takes."""
+    line = await running.line()
+    (protocol,) = running.server.server_state.connections
+    line.reader._transport.pause_reading()  # type: ignore[attr-defined]
+    now = asyncio.get_running_loop().time
+    while not protocol.transport.get_write_buffer_size():  # type: ignore[union-attr]
+        protocol.transport.write(b"x" * 1000)  # type: ignore[union-attr]
+    assert protocol._unread_due == 0  # type: ignore[union-attr]
+    line.send(post(b"unread"))
+    await running.waiting(1)
+    running.app.reply(close=closing)
+    for _ in range(2):  # looks, however far apart
+        cut_slow([protocol], now() + UNREAD_S + protocol.timeout_keep_alive)  # type: ignore[union-attr]
     await until(lambda: not running.server.server_state.connections)
 
 

@@ -129,6 +129,8 @@ async def test_what_is_not_over_is_let_through(address: bytes) -> None:
         request(ANSWERS, b"Connection: close", body=b"{}"),
         request(ANSWERS, b"Connection: Upgrade", b"Upgrade: h2c", body=b"{}"),
         request(ANSWERS).replace(b"Host: x", b"Content-Length: +2") + b"{}",
+        request(ANSWERS).replace(b"Host: x", b"Content-Length: " + b"2" * 5000) + b"{}",  # more digits than int() takes
+        request(JOIN, b"Content-Length: keep-alive"),
     ],
 )
 async def test_what_is_not_surely_one_plain_request_is_left_to_the_parser(data: bytes) -> None:
