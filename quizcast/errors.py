@@ -329,6 +329,12 @@ class TooManyAnswers(TooMany):
     code = "too_many_answers"
 
 
+class TooManyStreams(TooMany):
+    """You have opened too many event streams."""
+
+    code = "too_many_streams"
+
+
 class TooManyPins(TooMany):
     """Too many wrong PINs were tried."""
 

@@ -47,6 +47,10 @@ class Presence:
         self._confirm_now = False
         self._again: list[tuple[float, str]] = []  # a heap: when (monotonic) to report which game once more
 
+    def streams(self, game_id: str, participant_id: str) -> int:
+        """How many streams a participant has open in this process."""
+        return self._streams[game_id][participant_id] if game_id in self._streams else 0
+
     def has(self, game_id: str) -> bool:
         """Whether a participant of the game has a stream in this process."""
         return game_id in self._streams

@@ -18,12 +18,18 @@ from quizcast.errors import (
     NotInGame,
     RedisUnavailable,
     StreamsFull,
+    TooManyStreams,
 )
 from quizcast.hub import Arrival, Stream, Viewer
+from quizcast.metrics import STREAMS_REFUSED
 from quizcast.web.http import Call, Endpoint, Query, Who
 from quizcast.web.services import Services
 from quizcast.wire.events import Snapshot, parse_position
 
+# Of one participant in one process: a few tabs, and lines that broke and are not known to be dead yet. Whoever opens on
+# and on is to take no places from others.
+STREAMS_EACH = 10
+EACH_RETRY_S = 5
 # The hub ends a stream by closing its line: a client that was told so does not send its next request on it.
 CLOSING = (b"connection", b"close")
 _OF_A_STREAM = EventSourceResponse(iter(()), headers={"cache-control": "no-store"}).raw_headers
@@ -46,7 +52,16 @@ async def arrive(services: Services, claims: Claims, game_id: str, resume: str, 
     Raises what the endpoint's `errors` list, and `GameOver`.
     """
     viewer = await viewer_of(services, claims, game_id)
-    return await services.hub.arrive(game_id, viewer, parse_position(resume), gone)
+    _one_more(services, game_id, viewer)
+    arrival = await services.hub.arrive(game_id, viewer, parse_position(resume), gone)
+    _one_more(services, game_id, viewer)  # others of theirs may have come in the meantime
+    return arrival
+
+
+def _one_more(services: Services, game_id: str, viewer: Viewer) -> None:
+    if viewer.participant_id is not None and services.presence.streams(game_id, viewer.participant_id) >= STREAMS_EACH:
+        STREAMS_REFUSED.labels("each").inc()
+        raise TooManyStreams(retry_after_s=EACH_RETRY_S)
 
 
 def begin(services: Services, arrival: Arrival, transport: asyncio.WriteTransport) -> Stream:
@@ -89,7 +104,7 @@ ENDPOINT = Endpoint(
         Query(name="token", type=str, says="the token, for an EventSource, which cannot send headers"),
         Query(name="last_event_id", type=str, says="resume after this event, as the header Last-Event-ID does"),
     ),
-    errors=(NotInGame, GameUnknown, StreamsFull, Draining, RedisUnavailable),
+    errors=(NotInGame, GameUnknown, TooManyStreams, StreamsFull, Draining, RedisUnavailable),
 )
 ENDPOINTS = [
     ENDPOINT,

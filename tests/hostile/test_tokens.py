@@ -5,8 +5,11 @@ The cases are made from the route table, so a new route is tried as it is added;
 
 import base64
 import json
+import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,8 +23,10 @@ from quizcast.settings import Settings
 from quizcast.web.app import BASE, ENDPOINTS, App
 from quizcast.web.guard import HOST_COOKIE, PARTICIPANT_COOKIE
 from quizcast.web.http import Endpoint, Who
+from quizcast.web.streams import STREAMS_EACH
 from tests.client import PASSWORD, QUIZ, refused
-from tests.fix_web import KEY
+from tests.fix_tree import wait_until
+from tests.fix_web import KEY, WEB
 from tests.hostile.world import World
 
 OPERATIONS = {"/livez", "/readyz", "/metrics", f"{BASE}/ops", f"{BASE}/openapi.json"}
@@ -371,3 +376,26 @@ def test_a_refresh_token_is_no_token_and_a_token_no_refresh_token(world: World) 
     assert refused(world.send("GET", "/me", text)) == (401, "token_invalid")
     assert refused(spend(world, world.host)) == (401, "refresh_invalid")
     assert spend(world, text).status_code == 200
+
+
+def test_one_participant_takes_a_few_streams_and_no_more(world: World) -> None:
+    one, another = (world.join(name).json()["token"] for name in ("Greedy", "Modest"))
+    opened: list[socket.socket] = []
+
+    def status(token: str) -> int:
+        line = socket.create_connection(("127.0.0.1", world.site.port), 10)
+        opened.append(line)
+        head = f"GET /api/v1/games/{world.game}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+        line.sendall(head.encode())
+        return int(line.recv(12).split()[1])
+
+    try:
+        with ThreadPoolExecutor(10) as many:  # at the same moment
+            told = Counter(many.map(status, [one] * 60))
+        assert told == {200: WEB * STREAMS_EACH, 429: 60 - WEB * STREAMS_EACH}
+        assert status(another) == 200
+    finally:
+        for line in opened:
+            line.close()
+    wait_until(lambda: status(one) == 200, 5)
+    opened[-1].close()
