@@ -31,7 +31,7 @@ RETRY_MIN_MS, RETRY_MAX_MS = 200, 2500  # after which a browser's EventSource co
 DRAIN_RETRY_MS = 500  # short: a drain spreads the return by when it closes each stream
 LINGER_S = 30.0  # a game without streams is kept warm: they may all be on their way back
 LAST_WORDS_S = 1.0  # between `finished` and the end of the streams, for results that are still being read
-RESULTS_AGAIN_S = 0.5
+AGAIN_S = 0.5  # while Redis is away
 AHEAD_PER_S = 20_000  # streams a second that `closed` is given time for to get out, before results come up behind it
 AHEAD_FROM = 100  # streams; for fewer it takes no time
 LOOK_EVERY_S = 2.0  # how the streams are; a host looks at it with two eyes, and 10,000 streams take 1 ms
@@ -155,7 +155,7 @@ class Hub:
         opening[0] = with_retry(opening[0], random.randrange(RETRY_MIN_MS, RETRY_MAX_MS))
         stream.push(b"".join(map(self._envelope, opening)))
         if viewer.participant_id in channel.kicks[arrival.kicks :]:
-            stream.close(Closed.KICKED, self._envelope(frame_of(Kicked(reason="kicked"))) + self._farewell)
+            self._kick(stream)
         if self._draining:
             stream.close(Closed.DRAIN, self._pulse.goodbye(DRAIN_RETRY_MS))
         channel.cancel("linger")
@@ -241,10 +241,11 @@ class Hub:
             self._follower.fill(channel)
 
     def restored(self) -> None:
-        """The log was deaf for a while: look what every game has missed."""
+        """The log was deaf for a while: look what every game has missed, and whom it has lost, which no log tells."""
         for channel in self._channels.values():
             if channel.ready.done():
                 self._follower.fill(channel)
+                self._spawn(self._see_off(channel))
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -339,7 +340,7 @@ class Hub:
             try:
                 results = await self._views.results(closed, channel.game_id, people[:SLICE])
             except Unavailable:
-                await asyncio.sleep(jittered(RESULTS_AGAIN_S))
+                await asyncio.sleep(jittered(AGAIN_S))
                 continue
             for person, result in results.items():
                 chunk = self._envelope(result)
@@ -357,6 +358,21 @@ class Hub:
                 stream.close(Closed.KICKED, chunk + self._farewell)
             else:
                 stream.push(chunk)
+
+    async def _see_off(self, channel: Channel) -> None:
+        people = list({one.viewer.participant_id: None for one in channel.people if one.viewer.participant_id})
+        while people and not channel.stopped:
+            try:
+                removed = await self._views.removed(channel.game_id, people[:SLICE])
+            except Unavailable:
+                await asyncio.sleep(jittered(AGAIN_S))
+                continue
+            del people[:SLICE]
+            for stream in [one for one in channel.people if one.viewer.participant_id in removed]:
+                self._kick(stream)
+
+    def _kick(self, stream: Stream) -> None:
+        stream.close(Closed.KICKED, self._envelope(frame_of(Kicked(reason="kicked"))) + self._farewell)
 
     def _linger(self, channel: Channel) -> None:
         if channel.empty:

@@ -43,6 +43,14 @@ class Views:
         if not await self._live.do("belongs", known):
             raise NotInGame()
 
+    async def removed(self, game_id: str, people: Sequence[str]) -> list[str]:
+        """Who of these has been removed from the game; nobody, when there is no such game."""
+        async with self._live.client.pipeline(transaction=False) as pipe:
+            pipe.exists(self._keys.game(game_id))
+            pipe.hmget(self._keys.people(game_id), list(people))
+            known, found = await self._live.do("belongs", pipe.execute())
+        return [person for person, entry in zip(people, found, strict=True) if known and entry is None]
+
     async def snapshot(self, game_id: str, participant_id: str | None) -> tuple[Position, bytes]:
         """Where the game stands, as a frame, and the position it stands at. Raises `GameUnknown`, `NotInGame`."""
         position, snapshot = await self.state(game_id, participant_id)

@@ -746,6 +746,8 @@ async def test_a_snapshot_tells_where_the_game_stands_and_where_you_do(live: Liv
         await views.state(game.id, "p-Eve")
     with pytest.raises(NotInGame):
         await views.belongs(game.id, "p-Eve")
+    assert await views.removed(game.id, ["p-Ada", "p-Eve"]) == ["p-Eve"]
+    assert await views.removed("another", ["p-Ada"]) == []  # which is lost, and nobody was removed from it
     await views.belongs(game.id, "p-Ada")
     with pytest.raises(GameUnknown):
         await views.state("nowhere", None)

@@ -598,6 +598,23 @@ async def test_heartbeats_come_in_time_and_carry_the_last_id() -> None:
 
 
 @in_virtual_time
+async def test_who_was_kicked_while_the_log_was_deaf_is_seen_off_when_it_hears_again() -> None:
+    log, views, hub = world()
+    (gone, told), (_, other) = await join(hub, person("p1")), await join(hub, person("p2"))
+    log.deaf = views.away = True
+    views.strangers.add("p1")
+    log.restore()
+    await asyncio.sleep(5)
+    assert gone.closed is None  # Redis is away
+    views.away = False
+    await asyncio.sleep(1)
+    assert gone.closed is Closed.KICKED
+    assert told.names == ["snapshot", "kicked"]
+    assert other.names == ["snapshot"]
+    await hub.stop()
+
+
+@in_virtual_time
 async def test_kicked_reaches_one_alone_and_ends_all_their_streams() -> None:
     log, _, hub = world()
     one, line = await join(hub, person("p1"))
