@@ -297,18 +297,14 @@ class Hub:
             self._broadcast(channel.people, chunk)
         EVENTS.labels(message.name).inc()
         if (stamp := message.published_at) is not None and not channel.empty:
-            # Not now: some event loops write to the sockets at the end of this turn.
-            self._loop.call_soon(self._written, channel, message.name, stamp)
+            took_ms = max(0, self._now() - stamp)
+            PUSH_SECONDS.labels(message.name).observe(took_ms / 1000)
+            self._reached(channel.game_id, took_ms)
         if message.name == "closed":
             self._spawn(self._send_results(channel, message, list(channel.people)))
         elif message.name == "finished":
             # No more will ever come; clients that return are told so by a 204.
             channel.later("over", LAST_WORDS_S, self._cut, channel, Closed.OVER)
-
-    def _written(self, channel: Channel, name: str, stamp: int) -> None:
-        took_ms = max(0, self._now() - stamp)
-        PUSH_SECONDS.labels(name).observe(took_ms / 1000)
-        self._reached(channel.game_id, took_ms)
 
     def _broadcast(self, crowd: Crowd, chunk: bytes) -> None:
         if self._ring is not None and len(crowd) >= TOGETHER_FROM and len(chunk) <= CHUNK_MAX:

@@ -16,7 +16,7 @@ import sys
 from array import array
 
 ENTRIES = 1024  # sends in one call; a power of two. The rest of a larger crowd goes with the next
-CHUNK_MAX = 65_536  # bytes; no event is that long
+CHUNK_MAX = 65_536  # bytes; of what is longer, such as a hundred long texts with `closed`, each stream gets its own
 SETUP_CALL, ENTER_CALL = 425, 426  # on every architecture that Python has wheels for
 GET_EVENTS = 1
 SINGLE_MMAP = 1
