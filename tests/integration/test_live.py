@@ -31,7 +31,7 @@ from quizcast.live import presence as presence_module
 from quizcast.live.games import Games, LiveGame, Standing
 from quizcast.live.log import RedisLog
 from quizcast.live.presence import Presence
-from quizcast.live.redis import PRELUDE, SCRIPTS, Live
+from quizcast.live.redis import BESIDE, PRELUDE, SCRIPTS, Live
 from quizcast.live.submissions import AnswerTry, JoinTry, Reading, Submissions, Taken, Welcome
 from quizcast.live.views import Views
 from quizcast.settings import Settings
@@ -785,7 +785,7 @@ def test_every_script_is_known_and_says_what_it_takes_and_returns() -> None:
     folder = resources.files("quizcast.live").joinpath("lua")
     sources = {file.name.removesuffix(".lua"): file.read_text("utf-8") for file in folder.iterdir()}
     del sources[PRELUDE]
-    assert sorted(sources) == sorted(SCRIPTS)
+    assert sorted(sources) == sorted([*SCRIPTS, BESIDE])
     for name, source in sources.items():
         head = source.split("\nlocal", 1)[0]
         for word in ("-- KEYS", "-- ARGV", "-- returns"):
