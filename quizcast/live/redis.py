@@ -94,7 +94,7 @@ class Keys:
         return self._of(game_id, "names")
 
     def bans(self, game_id: str) -> str:
-        """Set: banned participants, and `name:` + skeletons of banned nicknames."""
+        """Set: banned participants, `name:` + skeletons of banned nicknames, and `gone:` + who was only kicked."""
         return self._of(game_id, "bans")
 
     def answers(self, game_id: str, question: int) -> str:

@@ -318,7 +318,9 @@ async def test_a_game_is_full_at_exactly_its_size_however_many_come_at_once(live
     assert [person.number for person in people.values()] == list(range(1, 51))
 
 
-async def test_a_banned_participant_stays_out_under_either_name_and_a_kicked_one_may_return(live: Live) -> None:
+async def test_a_banned_participant_stays_out_under_either_name_and_a_kicked_one_may_return_as_somebody_new(
+    live: Live,
+) -> None:
     game = await new_game(live)
     await joined(live, game, "Ada", "Bob")
     games = Games(live)
@@ -330,9 +332,10 @@ async def test_a_banned_participant_stays_out_under_either_name_and_a_kicked_one
         JoinTry(game.id, "p-Ada", "Other", "other"),
         JoinTry(game.id, "p-new", "Ada", "ada"),
         JoinTry(game.id, "p-Bob", "Bob", "bob"),
+        JoinTry(game.id, "p-Bob again", "Bob", "bob"),
     ]
     verdicts = await Submissions(live).take_joins(shard, tries)
-    assert [type(one) for one in verdicts] == [Banned, Banned, Welcome]
+    assert [type(one) for one in verdicts] == [Banned, Banned, NotInGame, Welcome]
     removed = [row.participant_id for row in await rows_of(live, game) if isinstance(row, RemovedRow)]
     assert removed == ["p-Ada", "p-Bob"]
 
