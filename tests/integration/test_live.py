@@ -116,6 +116,19 @@ async def test_a_group_with_the_same_participant_twice_gets_both_verdicts_in_ord
     assert complete == [(game.id, 0)]
 
 
+async def test_that_nobody_is_awaited_is_told_again_to_who_sends_again_until_the_seal(live: Live) -> None:
+    game = await new_game(live)
+    await joined(live, game, "Ada", "Bob")
+    await opened(live, game)
+    await answered(live, game, 0, Ada=1)
+    shard, bob = live.keys.shard_of(game.id), AnswerTry(game.id, "p-Bob", Reading(0, b"1"))
+    for _ in range(2):  # the first reply may have been lost
+        _, complete = await Submissions(live).take_answers(shard, [bob])
+        assert complete == [(game.id, 0)]
+    assert await Games(live).seal(game.id, 0, CloseReason.ALL_ANSWERED)
+    assert (await Submissions(live).take_answers(shard, [bob]))[1] == []
+
+
 async def test_a_group_may_be_larger_than_what_lua_can_hand_a_command(live: Live) -> None:
     game = await new_game(live)
     names = [str(number) for number in range(5000)]
