@@ -205,10 +205,14 @@ class Tokens:
             kind=_KINDS[audience], subject=payload["sub"], game_id=game_id, expires_at=int(payload["exp"]) * 1000
         )
 
-    def derived_id(self, game_id: str, key: str) -> str:
-        """The participant's id for a join with this Idempotency-Key: a retry gets the same, nobody can foresee it."""
+    def derived_id(self, game_id: str, key: str, kicks: int = 0) -> str:
+        """The participant's id for a join with this Idempotency-Key: a retry gets the same, nobody can foresee it.
+
+        After each of the `kicks` it is another.
+        """
         secret = hashlib.sha256(self._keyring.first.secret.encode()).digest()
-        mixed = hashlib.blake2s(f"{game_id}\n{key}".encode(), key=secret, person=b"join-id", digest_size=16)
+        named, salt = f"{game_id}\n{key}".encode(), kicks.to_bytes(8)
+        mixed = hashlib.blake2s(named, key=secret, person=b"join-id", salt=salt, digest_size=16)
         return spelled(int.from_bytes(mixed.digest()))
 
     def next_refresh(self, text: str) -> tuple[str, "Refresh"]:

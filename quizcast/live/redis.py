@@ -33,6 +33,7 @@ CHECK_LIFE_S = 60
 CLOCK_STEP_MS = 10_000.0  # more than a reading can be late: that is what a clock was set by
 SCRIPTS = ("advance", "answers", "joins", "look", "pin", "presence", "put_aside", "put_back", "remove", "seal")
 PRELUDE = "whole"  # what stands ahead of each of them
+BESIDE = "beside"  # and not of this one, which begins with its flags
 PROMISES = frozenset({"advance", "answers", "joins", "remove", "seal"})
 REPLICAS_WITHIN_MS = 1000  # a replica that is so far behind will not be there sooner for the next either
 
@@ -93,7 +94,7 @@ class Keys:
         return self._of(game_id, "names")
 
     def bans(self, game_id: str) -> str:
-        """Set: banned participants, and `name:` + skeletons of banned nicknames."""
+        """Set: banned participants, `name:` + skeletons of banned nicknames, and `gone:` + who was only kicked."""
         return self._of(game_id, "bans")
 
     def answers(self, game_id: str, question: int) -> str:
@@ -156,8 +157,9 @@ class Live:
         self.keys = Keys(settings.key_prefix, settings.shards)
         self.client = new_client(settings)
         self._replicas = settings.replicas_waited_for
-        self._sources = {name: _source(name) for name in SCRIPTS}
+        self._sources = {name: _source(PRELUDE, name) for name in SCRIPTS}
         self._digests = {name: hashlib.sha1(source.encode()).hexdigest() for name, source in self._sources.items()}
+        self._beside = _source(BESIDE)
         # Reckoned from this machine's uptime, so that a step of its clock changes nothing.
         self._ahead_ms = time.time() * 1000 - _uptime_ms()
         self._clock_known = False
@@ -211,7 +213,7 @@ class Live:
 
     async def _confirmed(self, pipe: Any, key: str) -> list[Any]:
         """What the commands of a pipeline give, and in the end how many replicas have what was written in that slot."""
-        pipe.set(self.keys.beside(key), "1", ex=CHECK_LIFE_S)
+        pipe.eval(self._beside, 1, self.keys.beside(key), CHECK_LIFE_S)
         pipe.wait(self._replicas, REPLICAS_WITHIN_MS)
         return list(await pipe.execute(raise_on_error=False))
 
@@ -326,6 +328,6 @@ def _uptime_ms() -> float:
     return time.monotonic() * 1000
 
 
-def _source(name: str) -> str:
+def _source(*parts: str) -> str:
     folder = resources.files("quizcast.live").joinpath("lua")
-    return "".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in (PRELUDE, name))
+    return "".join(folder.joinpath(f"{part}.lua").read_text("utf-8") for part in parts)

@@ -45,6 +45,7 @@ _JOIN_REFUSALS: dict[int, type[QuizcastError]] = {
     5: GameOver,
     6: Banned,
     7: GameUnknown,
+    8: NotInGame,
 }
 
 
@@ -140,7 +141,10 @@ class Submissions:
         return verdicts, complete
 
     async def take_joins(self, shard: int, tries: Sequence[JoinTry]) -> list[Welcome | QuizcastError]:
-        """Verdicts in the order of `tries`. All must be of this shard. Raises `RedisUnavailable`."""
+        """Verdicts in the order of `tries`; `NotInGame` on the id of who was kicked. All must be of this shard.
+
+        Raises `RedisUnavailable`.
+        """
         groups: defaultdict[str, list[int]] = defaultdict(list)
         for place, one in enumerate(tries):
             groups[one.game_id].append(place)

@@ -1,5 +1,8 @@
 """Joining: the door that a whole hall comes through before the first question. Beside the other routes."""
 
+import contextlib
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 from quizcast.auth import Kind
@@ -12,6 +15,7 @@ from quizcast.errors import (
     NicknameInvalid,
     NicknameTaken,
     NotAuthenticated,
+    NotInGame,
     Overloaded,
     PinUnknown,
     RedisUnavailable,
@@ -33,9 +37,13 @@ async def join(call: Call) -> Any:
 async def _join(call: Call) -> Any:
     wish: Join = call.body
     services = call.services
-    game_id, participant_id = await _way_in(call, wish)
-    one = join_try(game_id, participant_id, wish.nickname)
-    welcome = await services.intake.join(one)
+    game_id, ids = await _way_in(call, wish)
+    while True:
+        one = join_try(game_id, next(ids), wish.nickname)
+        # Who was kicked comes back as somebody new, so that the old answers stay out of the ranking.
+        with contextlib.suppress(NotInGame):
+            welcome = await services.intake.join(one)
+            break
     token = services.tokens.mint(Kind.PARTICIPANT, one.participant_id, game_id)
     base = f"{call.base_url}/api/v1/games/{game_id}"
     body = Joined(
@@ -49,9 +57,9 @@ async def _join(call: Call) -> Any:
     return Reply(body=body, cookies=(cookie(PARTICIPANT_COOKIE, token, services.settings.participant_ttl_s, call),))
 
 
-async def _way_in(call: Call, wish: Join) -> tuple[str, str]:
-    """The PIN's game, and who this is: the participant of the token, when it is for this game; else of the request's
-    key; else new. Raises `PinUnknown`, `TooManyPins`."""
+async def _way_in(call: Call, wish: Join) -> tuple[str, Iterator[str]]:
+    """The PIN's game, and who this is: the participant of the token, when they are in this game; else of the request's
+    key; else new. Then, for who was kicked, who they are now. Raises `PinUnknown`, `TooManyPins`."""
     services = call.services
     game_id: str | None
     try:
@@ -63,13 +71,17 @@ async def _way_in(call: Call, wish: Join) -> tuple[str, str]:
             claims = services.tokens.read(wish.participant_token, (Kind.PARTICIPANT,))
         except NotAuthenticated:
             claims = None  # of a game long ago, say: they join anew
-        # Who was kicked comes back as somebody new, so that the old answers stay out of the ranking.
         if claims and claims.game_id == game_id and await services.games.known(game_id, claims.subject):
-            return game_id, claims.subject  # who is in the game has not guessed its PIN
+            # Who is in the game has not guessed its PIN.
+            return game_id, itertools.chain([claims.subject], _without_token(call, game_id))
     game_id = await services.pins.judge(call.peer, game_id)
-    if key := call.idempotency_key:
-        return game_id, services.tokens.derived_id(game_id, key)
-    return game_id, new_id()
+    return game_id, _without_token(call, game_id)
+
+
+def _without_token(call: Call, game_id: str) -> Iterator[str]:
+    key = call.idempotency_key
+    for kicks in itertools.count():
+        yield call.services.tokens.derived_id(game_id, key, kicks) if key else new_id()
 
 
 ENDPOINT = Endpoint(

@@ -616,6 +616,26 @@ async def test_a_join_that_is_tried_again_with_its_key_is_one_join(api: Api) -> 
     assert good(await game.call("GET", ""), 200)["participants"] == 1
 
 
+async def test_who_was_kicked_comes_back_as_somebody_new_with_the_same_key_too(api: Api) -> None:
+    game = await (await api.host()).game()
+    await game.open()
+    key, token = {"Idempotency-Key": f"join-{game.id}"}, ""
+    seen: list[str] = []
+    for _ in range(3):
+        tries = [await api.join(game.pin, "Ada", key, participant_token=token) for _ in range(2)]
+        ada, retry = (Player(game, good(one, 201)) for one in tries)
+        assert retry.id == ada.id
+        assert ada.id not in seen
+        assert (await ada.answered(0, 1))["duplicate"] is False
+        seen.append(ada.id)
+        token = ada.token
+        await game.call("DELETE", f"/participants/{ada.id}")
+    assert good(await api.join(game.pin, "Ada", key), 201)["participant_id"] not in seen
+    await game.close()
+    (ada_now,) = good(await game.call("GET", "/participants"), 200)["items"]
+    assert ada_now["score"] == 0
+
+
 async def test_participants_are_listed_best_first_page_by_page(api: Api) -> None:
     game = await (await api.host()).game()
     players = [await game.join(f"Player {number}") for number in range(5)]

@@ -97,7 +97,7 @@ CONTENT: dict[str, st.SearchStrategy[Any]] = {
     "answers": st.just({}) | st.dictionaries(st.sampled_from(PEOPLE), word("1700:0", '1700:"a:b"')),
     "waiting": st.sets(person),
     "done": st.sets(person),
-    "bans": st.sets(word("cem", "name:cem")),
+    "bans": st.sets(word("cem", "name:cem", "gone:dan")),
     "due": st.dictionaries(word("G"), st.just(1.0)),
     "here": st.dictionaries(person, st.sampled_from([1.0, float(FAR)])),
     "own": word("", "1", "29", "30"),

@@ -43,7 +43,7 @@ from quizcast.live.log import RedisLog
 from quizcast.live.presence import Presence
 from quizcast.live.reach import REACH_FRESH_S, Reach
 from quizcast.live.redis import Live
-from quizcast.live.submissions import AnswerTry, Submissions, Taken
+from quizcast.live.submissions import AnswerTry, Reading, Submissions, Taken
 from quizcast.live.views import Views
 from quizcast.settings import Settings
 from quizcast.wire.events import History, Message, Position
@@ -319,6 +319,19 @@ async def test_everybody_has_answered_closes_at_once_wherever_the_answers_came_i
     assert told["counts"] == [1, 3, 0, 0]
     await asyncio.sleep(0.1)
     assert len(await one.closed(game)) == 1
+
+
+async def test_everybody_has_answered_closes_once_though_the_reply_that_told_so_was_lost(process: Process) -> None:
+    game = await new_game(process.live)
+    await process.join(game, "Ada", "Bob")
+    await short_question(process, game, 60_000)
+    tries = [AnswerTry(game.id, f"p-{name}", Reading(0, b"1")) for name in ("Ada", "Bob")]
+    await Submissions(process.live).take_answers(process.live.keys.shard_of(game.id), tries)  # and nobody heard of it
+    await asyncio.gather(*(process.answer(game, 0, {name: 1}) for name in ("Ada", "Bob") * 3))
+    (told,) = await process.closed(game)
+    assert told["reason"] == "all_answered"
+    await asyncio.sleep(0.1)
+    assert len(await process.closed(game)) == 1
 
 
 async def test_the_host_may_choose_not_to_close_when_everybody_has_answered(process: Process) -> None:

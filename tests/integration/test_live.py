@@ -31,7 +31,7 @@ from quizcast.live import presence as presence_module
 from quizcast.live.games import Games, LiveGame, Standing
 from quizcast.live.log import RedisLog
 from quizcast.live.presence import Presence
-from quizcast.live.redis import PRELUDE, SCRIPTS, Live
+from quizcast.live.redis import BESIDE, PRELUDE, SCRIPTS, Live
 from quizcast.live.submissions import AnswerTry, JoinTry, Reading, Submissions, Taken, Welcome
 from quizcast.live.views import Views
 from quizcast.settings import Settings
@@ -114,6 +114,19 @@ async def test_a_group_with_the_same_participant_twice_gets_both_verdicts_in_ord
     assert verdicts[1] == Taken(verdicts[0].received_at, True)
     assert isinstance(verdicts[2], AlreadyAnswered)
     assert complete == [(game.id, 0)]
+
+
+async def test_that_nobody_is_awaited_is_told_again_to_who_sends_again_until_the_seal(live: Live) -> None:
+    game = await new_game(live)
+    await joined(live, game, "Ada", "Bob")
+    await opened(live, game)
+    await answered(live, game, 0, Ada=1)
+    shard, bob = live.keys.shard_of(game.id), AnswerTry(game.id, "p-Bob", Reading(0, b"1"))
+    for _ in range(2):  # the first reply may have been lost
+        _, complete = await Submissions(live).take_answers(shard, [bob])
+        assert complete == [(game.id, 0)]
+    assert await Games(live).seal(game.id, 0, CloseReason.ALL_ANSWERED)
+    assert (await Submissions(live).take_answers(shard, [bob]))[1] == []
 
 
 async def test_a_group_may_be_larger_than_what_lua_can_hand_a_command(live: Live) -> None:
@@ -318,7 +331,9 @@ async def test_a_game_is_full_at_exactly_its_size_however_many_come_at_once(live
     assert [person.number for person in people.values()] == list(range(1, 51))
 
 
-async def test_a_banned_participant_stays_out_under_either_name_and_a_kicked_one_may_return(live: Live) -> None:
+async def test_a_banned_participant_stays_out_under_either_name_and_a_kicked_one_may_return_as_somebody_new(
+    live: Live,
+) -> None:
     game = await new_game(live)
     await joined(live, game, "Ada", "Bob")
     games = Games(live)
@@ -330,9 +345,10 @@ async def test_a_banned_participant_stays_out_under_either_name_and_a_kicked_one
         JoinTry(game.id, "p-Ada", "Other", "other"),
         JoinTry(game.id, "p-new", "Ada", "ada"),
         JoinTry(game.id, "p-Bob", "Bob", "bob"),
+        JoinTry(game.id, "p-Bob again", "Bob", "bob"),
     ]
     verdicts = await Submissions(live).take_joins(shard, tries)
-    assert [type(one) for one in verdicts] == [Banned, Banned, Welcome]
+    assert [type(one) for one in verdicts] == [Banned, Banned, NotInGame, Welcome]
     removed = [row.participant_id for row in await rows_of(live, game) if isinstance(row, RemovedRow)]
     assert removed == ["p-Ada", "p-Bob"]
 
@@ -787,7 +803,7 @@ def test_every_script_is_known_and_says_what_it_takes_and_returns() -> None:
     folder = resources.files("quizcast.live").joinpath("lua")
     sources = {file.name.removesuffix(".lua"): file.read_text("utf-8") for file in folder.iterdir()}
     del sources[PRELUDE]
-    assert sorted(sources) == sorted(SCRIPTS)
+    assert sorted(sources) == sorted([*SCRIPTS, BESIDE])
     for name, source in sources.items():
         head = source.split("\nlocal", 1)[0]
         for word in ("-- KEYS", "-- ARGV", "-- returns"):

@@ -14,12 +14,16 @@ import redis
 
 from quizcast.domain.game import Game
 from quizcast.errors import RedisUnavailable
+from quizcast.flush import flush
 from quizcast.live.redis import Live
 from quizcast.live.rows import HEAD, Rows
 from quizcast.live.servers import SENTINEL_ANSWERS_S, queue_client
 from quizcast.live.submissions import Taken
 from quizcast.settings import Settings
+from quizcast.store.db import Database
+from quizcast.wire.rows import AnswerRow
 from tests.faults.stage import Play, metric
+from tests.fix_store import append, stored
 from tests.fix_tree import Tree, environment
 from tests.integration.live_game import answered, joined, new_game
 from tests.integration.test_live import opened
@@ -124,6 +128,18 @@ async def test_of_a_row_that_is_gone_once_it_was_read_nothing_is_stored(
     assert await rows.read(shard, HEAD, 100, 10) is not None
     monkeypatch.setattr(Live, "vouched", vouched_too_late)
     assert await rows.read(shard, HEAD, 100, 10) is None
+
+
+async def test_a_full_master_whose_replicas_confirm_is_emptied_by_the_flush(
+    live: Live, watched: Watched, db: Database, game: Game
+) -> None:
+    await append(live, 0, *(AnswerRow(game.id, 0, name, "true") for name in ("ada", "bob")))
+    watched.master.client.config_set("maxmemory", "1mb")
+    with pytest.raises(RedisUnavailable, match="maxmemory"):
+        await live.check()
+    assert await flush(Rows(live), db, 0, 100) == 2
+    assert (await Rows(live).backlog(0)).rows == 0
+    assert await stored(db) == ["ada", "bob"]
 
 
 async def test_a_master_that_was_made_a_replica_is_left_for_the_new_one(live: Live, watched: Watched) -> None:

@@ -169,9 +169,11 @@ def test_a_derived_id_is_the_same_for_a_retry_and_for_nothing_else() -> None:
     others = {
         TOKENS.derived_id("g2", "key"),
         TOKENS.derived_id("g1", "yek"),
+        TOKENS.derived_id("g1", "key", 1),
+        TOKENS.derived_id("g1", "key", 2),
         tokens_of(f"one:{OTHER}").derived_id("g1", "key"),
     }
-    assert len({one, *others}) == 4
+    assert len({one, *others}) == 6
 
 
 # ── keys ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -105,6 +105,8 @@ for key = 2, #KEYS, 6 do
     local answered = redis.call('SCARD', KEYS[key + 4])
     redis.call('SPUBLISH', KEYS[key + 5], '* progress {"index":' .. question .. ',"answered":' .. answered
       .. ',"eligible":' .. answered + left .. '}')
+  elseif not refusal then  -- a retry, perhaps: the reply that told of the last one was lost
+    left = redis.call('SCARD', KEYS[key + 3])
   end
   out[#out + 1] = left == 0 and 1 or 0
 end

@@ -3,7 +3,7 @@
 -- ARGV  for each game in turn: n, ttl in seconds, ms for which they count as here, then n times: participant, nickname, skeleton, row
 -- returns for each: code, nickname
 --         code 0 joined, 1 was in already (the nickname is the one of then), 2 nickname taken, 3 locked, 4 full,
---         5 over, 6 banned, 7 no such game
+--         5 over, 6 banned, 7 no such game, 8 kicked: they need a new id
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local stamp = string.format('%.0f', now)
@@ -44,13 +44,15 @@ for key = 2, #KEYS, 7 do
     arg = arg + 4
     local code
     local person = game[1] and redis.call('HGET', KEYS[key + 1], participant)
+    local barred = redis.call('SMISMEMBER', KEYS[key + 3], participant, 'name:' .. skeleton, 'gone:' .. participant)
     if not game[1] then
       code = 7
-    elseif redis.call('SISMEMBER', KEYS[key + 3], participant) == 1
-      or redis.call('SISMEMBER', KEYS[key + 3], 'name:' .. skeleton) == 1 then
+    elseif barred[1] == 1 or barred[2] == 1 then
       code = 6
     elseif person then
       code, nickname = 1, string.match(person, '^%d+:%d+:(.*)$') or nickname
+    elseif barred[3] == 1 then
+      code = 8
     elseif game[1] == 'finished' then
       code = 5
     elseif game[2] == '1' then
