@@ -3,7 +3,8 @@
 Invariants: an entry leaves its stream only after the commit that stored it; storing is idempotent, so that a batch may
 come twice, or to two workers; a row that Postgres refuses is put aside and never holds up the others. A flush is asked
 for when rows arrive, and every worker sweeps all shards each second besides, so that no lost job can leave any behind.
-A Redis that is full takes no jobs, and only a flush makes room in it: then the sweep stores what waits itself.
+A Redis that is full takes no jobs, and only a flush makes room in it: then the sweep stores what waits itself, as it
+does while the job queue is away or silent.
 """
 
 import asyncio
@@ -12,9 +13,13 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from rq import Queue, SimpleWorker
 
@@ -45,7 +50,8 @@ GATHER_S = 0.1  # between small batches: ten commits a second instead of a thous
 IDLE_MS = 100  # with nothing new for so long, the job ends
 RUNG_MS = 3_000  # a ring that nobody answers is forgotten after this; a running flush renews it
 RING_EVERY_S = 0.1
-ASK_AGAIN_S = 1.0  # while the queue is away: not at every answer, or the ring would never be free for the sweep
+QUEUE_WAIT_S = 1.0  # for the queue's server, which answers in a millisecond; less than a ring lives
+ASK_AGAIN_S = 1.0  # while the queue is away: one try for all shards, not one at every answer
 SWEEP_EVERY_S = 1.0
 WORK_AGAIN_S = 1.0
 LISTEN_S = 5  # for a job, until the worker says that it lives and listens again
@@ -60,8 +66,11 @@ class Bell:
 
     def __init__(self, settings: Settings, live: Live) -> None:
         self._rows = Rows(live)
-        self._connection = queue_client(settings, socket_timeout=5)
+        self._connection = queue_client(settings, socket_timeout=QUEUE_WAIT_S, socket_connect_timeout=QUEUE_WAIT_S)
         self._queue = jobs(settings.key_prefix, self._connection)
+        # Not the loop's threads: with a few shards waiting for a silent server in them, scoring would wait behind.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="queue")
+        self._again_at = 0.0  # when to try the queue again, once it has failed
         self._wanted: set[int] = set()
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
@@ -76,10 +85,11 @@ class Bell:
 
         Raises `RedisUnavailable`, or redis-py's own errors when the queue takes no jobs.
         """
+        if self._again_at:  # look first: a ring in hand looks to everybody else like a job on its way
+            await self._in_thread(self._connection.ping)
         if await self._rows.ring(shard, RUNG_MS):
             try:
-                # rq is synchronous, and must not hold up the event loop.
-                await asyncio.to_thread(self._enqueue, shard)
+                await self._in_thread(partial(self._enqueue, shard))
             except RedisError:
                 await self._rows.answer_ring(shard)  # nobody else will, and the sweep would take it for a job
                 raise
@@ -95,6 +105,7 @@ class Bell:
     async def close(self) -> None:
         """Let what is under way come to its end."""
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self._thread.shutdown()
         self._connection.close()
 
     async def _ring(self, shard: int) -> None:
@@ -108,6 +119,20 @@ class Bell:
             await asyncio.sleep(ASK_AGAIN_S)
         finally:
             del self._tasks[shard]
+
+    async def _in_thread(self, command: Callable[[], object]) -> None:
+        # rq is synchronous, and must not hold up the event loop.
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._try, command)
+
+    def _try(self, command: Callable[[], object]) -> None:
+        if time.monotonic() < self._again_at:  # the other shards' asks need not wait in vain, one after the other
+            raise RedisConnectionError("the queue has just failed")
+        try:
+            command()
+        except RedisError:
+            self._again_at = time.monotonic() + ASK_AGAIN_S
+            raise
+        self._again_at = 0.0
 
     def _enqueue(self, shard: int) -> None:
         # An id of its own for each: rq deletes a finished job by its id, and with a fixed one that would be the next
@@ -247,32 +272,45 @@ def _sweep_for_ever(settings: Settings) -> None:
             time.sleep(SWEEP_EVERY_S)
 
 
-async def _ask_or_flush(settings: Settings, live: Live, bell: Bell, shard: int) -> None:
-    try:
-        await bell.ask(shard)
-    except (QuizcastError, RedisError) as error:
-        log.warning("a flush of shard %d could not be asked for, and is made at once: %s", shard, error)
-        db = Database.of_one(settings)
-        await db.open()
-        try:
-            await flush(Rows(live), db, shard, settings.flush_batch_max)
-        finally:
-            await db.close()
-
-
 async def _sweep(settings: Settings, vitals: Vitals) -> None:
     live = Live(settings)
     bell = Bell(settings, live)
     try:
         while True:
             vitals.look()
-            for shard in range(settings.shards):
-                try:
-                    if (await bell.look(shard)).rows:
-                        await _ask_or_flush(settings, live, bell, shard)
-                except QuizcastError as error:
-                    log.warning("shard %d could not be swept: %s", shard, error.code)
+            if left := [shard for shard in range(settings.shards) if not await _asked(bell, shard)]:
+                await _flush_at_once(settings, live, left)
             await asyncio.sleep(SWEEP_EVERY_S)
     finally:
         await bell.close()
         await live.close()
+
+
+async def _asked(bell: Bell, shard: int) -> bool:
+    """Ask for a flush of this shard, if rows wait there; False when they do, and the queue takes no job."""
+    try:
+        waiting = (await bell.look(shard)).rows
+    except QuizcastError as error:
+        log.warning("shard %d could not be swept: %s", shard, error.code)
+        return True
+    try:
+        if waiting:
+            await bell.ask(shard)
+    except (QuizcastError, RedisError) as error:
+        log.warning("a flush of shard %d could not be asked for, and is made at once: %s", shard, error)
+        return False
+    return True
+
+
+async def _flush_at_once(settings: Settings, live: Live, shards: Sequence[int]) -> None:
+    """Side by side, for each waits a while to see that no more comes; together they hold as many rows as one job."""
+    db = Database.of_one(settings)
+    batch_max = max(1, settings.flush_batch_max // len(shards))
+    try:
+        await db.open()
+        flushes = [flush(Rows(live), db, shard, batch_max) for shard in shards]
+        for shard, outcome in zip(shards, await asyncio.gather(*flushes, return_exceptions=True), strict=True):
+            if isinstance(outcome, BaseException):
+                log.warning("shard %d could not be flushed: %s", shard, type(outcome).__name__)
+    finally:
+        await db.close()

@@ -24,7 +24,9 @@ PIN_TRIES = 50
 PIN_AFTER_END_S = 600  # so that who comes late reads "over" and not "unknown"
 TAKEOVER_MS = 1500  # scoring 10,000 answers takes a tenth of that; longer, and the one who sealed has died
 AHEAD_MAX_MS = 11_000  # no lead is longer: a question that opens later was asked before the clock was set back
-QUIZZES_KEPT = 500  # games that one process plays at once; more only costs a read each
+# Of quizzes in Redis's form, which one process plays at once: 11,000 of 20 questions, or 16 of the largest. More only
+# costs a read each. In memory long texts take up to four times as much, and fifty answers of a letter each ten times.
+QUIZZES_KEPT_BYTES = 64 * 2**20
 HASH_CHUNK = 2000  # fields per HSET and per HSCAN: no command holds the server for more than a few ms
 
 _encode_game = msgspec.msgpack.Encoder().encode
@@ -68,7 +70,8 @@ class Games:
         self._live = live
         self._keys = live.keys
         self._ttl = live.settings.game_ttl_s
-        self._quizzes: OrderedDict[str, QuizContent] = OrderedDict()
+        self._quizzes: OrderedDict[str, tuple[QuizContent, int]] = OrderedDict()  # the one used last at the end
+        self._quizzes_bytes = 0
         self._reading: dict[str, asyncio.Task[QuizContent]] = {}
 
     async def claim_pin(self, game_id: str) -> str:
@@ -153,11 +156,14 @@ class Games:
 
     def quiz_at_hand(self, game_id: str) -> QuizContent | None:
         """The game's own quiz, when this process has read it."""
-        return self._quizzes.get(game_id)
+        if (kept := self._quizzes.get(game_id)) is None:
+            return None
+        self._quizzes.move_to_end(game_id)
+        return kept[0]
 
     async def quiz(self, game_id: str) -> QuizContent:
         """The game's own quiz, which never changes, so each process reads it once. Raises `GameUnknown`."""
-        if (known := self._quizzes.get(game_id)) is not None:
+        if (known := self.quiz_at_hand(game_id)) is not None:
             return known
         # A hall answers its first question within a second: one of them reads, the others wait for that.
         reading = self._reading.get(game_id)
@@ -170,9 +176,12 @@ class Games:
         raw = await self._live.do("quiz", self._live.client.get(self._keys.quiz(game_id)))
         if raw is None:
             raise GameUnknown()
-        quiz = self._quizzes[game_id] = _decode_quiz(raw)
-        if len(self._quizzes) > QUIZZES_KEPT:
-            self._quizzes.popitem(last=False)
+        quiz = _decode_quiz(raw)
+        self._quizzes[game_id] = quiz, len(raw)
+        self._quizzes_bytes += len(raw)
+        while self._quizzes_bytes > QUIZZES_KEPT_BYTES:
+            _, (_, size) = self._quizzes.popitem(last=False)
+            self._quizzes_bytes -= size
         return quiz
 
     async def advance(

@@ -48,10 +48,12 @@ def submit(
     request: HotRequest,
     respond: Respond,
     trace: Trace | None = None,
+    *,
+    counted: bool = False,
 ) -> bool:
     """Take an answer; `respond` gets the reply, at once when it is refused here, else when its group is on disk.
 
-    False, and nothing done, when the game's quiz has to be read first.
+    False when the game's quiz has to be read first: then the try counts, and is to be submitted again as `counted`.
     """
     headers, body = request.headers, request.body
     try:
@@ -60,9 +62,10 @@ def submit(
         claims = claims_of("POST", headers, ENDPOINT.who, services.tokens)
         if claims.game_id != game_id:
             raise NotInGame()
+        if not counted:  # ahead of the quiz: to read one costs more than all the rest, and a game may be gone
+            services.intake.admit_answer(claims.subject)
         if services.games.quiz_at_hand(game_id) is None:
             return False
-        services.intake.admit_answer(claims.subject)  # once, and not again when the quiz has been read
         reading = services.readings.of(game_id, headers.text(b"content-type"), body)
         one = AnswerTry(game_id, claims.subject, reading)
         told = partial(_tell, respond, reading.question, _PACKED in headers.get(b"accept", b""))

@@ -151,7 +151,7 @@ class HotRoad:
         self, services: Services, game_id: str, request: HotRequest, respond: Respond, trace: tracing.Trace | None
     ) -> None:
         await services.games.quiz(game_id)
-        if not answers.submit(services, game_id, request, respond, trace):
+        if not answers.submit(services, game_id, request, respond, trace, counted=True):
             raise Overloaded(retry_after_s=1)  # so many games at once that the quiz is gone again
 
     def _events(

@@ -554,6 +554,28 @@ async def test_answers_are_checked_before_they_queue_and_refused_where_they_woul
         await process.games.quiz("nowhere")
 
 
+async def test_of_quizzes_a_process_keeps_the_ones_used_last_and_so_many_bytes(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *small, large = [await new_game(process.live, *[FOUR] * count) for count in (3, 3, 3, 5)]
+    size = await process.live.client.strlen(process.live.keys.quiz(small[0].id))
+    monkeypatch.setattr("quizcast.live.games.QUIZZES_KEPT_BYTES", 2 * size)
+
+    def kept() -> list[bool]:
+        return [process.games.quiz_at_hand(game.id) is not None for game in (*small, large)]
+
+    await process.games.quiz(small[0].id)
+    await process.games.quiz(small[1].id)
+    process.games.quiz_at_hand(small[0].id)  # its hall answers
+    await process.games.quiz(small[2].id)
+    assert kept() == [True, False, True, False]
+    await process.games.quiz(large.id)
+    assert kept() == [False, False, False, True]
+    await process.games.quiz(small[0].id)
+    await process.games.quiz(small[1].id)
+    assert kept() == [True, True, False, False]
+
+
 async def test_a_pin_is_found_however_it_is_typed(process: Process) -> None:
     game = await new_game(process.live)
     for typed in (game.pin, f" {game.pin[:3]} {game.pin[3:]} ", f"{game.pin[:3]}-{game.pin[3:]}"):

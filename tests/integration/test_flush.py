@@ -1,26 +1,40 @@
 """From the answer stream to Postgres: nothing leaves the one before it is in the other, whoever dies on the way."""
 
 import asyncio
+import socket
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 from prometheus_client import REGISTRY
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from quizcast.domain.game import Game
 from quizcast.errors import PostgresUnavailable
-from quizcast.flush import Bell, flush, jobs
+from quizcast.flush import ASK_AGAIN_S, RING_EVERY_S, Bell, _sweep, flush, jobs
 from quizcast.live.redis import Live
 from quizcast.live.rows import HEAD, UNREADABLE, Rows
 from quizcast.settings import Settings
 from quizcast.store.db import Database
 from quizcast.store.rows import store_or_bisect
+from quizcast.vitals import Vitals
 from quizcast.wire.rows import AnswerRow, JoinRow, Row
 from tests.fix_store import ROWS_AT, append, stored
 
 SHARD = 0
+MANY_SHARDS = 40  # more than the event loop's own threads, on any machine
+
+
+@pytest.fixture
+def silent(settings: Settings) -> Iterator[Settings]:
+    """Settings with many shards and a job queue that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1000) as listening:
+        queue_url = f"redis://127.0.0.1:{listening.getsockname()[1]}/0"
+        yield msgspec.structs.replace(settings, queue_url=queue_url, shards=MANY_SHARDS)
 
 
 async def test_a_backlog_of_many_batches_is_stored_whole_and_the_stream_is_empty(
@@ -141,6 +155,80 @@ async def test_what_a_queue_that_is_away_does_not_take_is_free_to_be_asked_for_b
     await bell.close()
 
 
+async def test_a_queue_that_says_nothing_holds_up_none_of_the_loops_threads_and_no_process_that_stops(
+    silent: Settings, live: Live
+) -> None:
+    bell = Bell(silent, live)
+    for shard in range(MANY_SHARDS):
+        bell.ring(shard)
+    await asyncio.sleep(0.3)  # until all that there are to be held are
+    async with asyncio.timeout(0.5):
+        await asyncio.to_thread(time.monotonic)  # as a question is scored
+    async with asyncio.timeout(4):
+        await bell.close()
+
+
+async def test_who_finds_the_queue_silent_leaves_the_ring_to_others_from_then_on(silent: Settings, live: Live) -> None:
+    bell, rung = Bell(silent, live), live.keys.rung(SHARD)
+    with pytest.raises(RedisError):
+        await bell.ask(SHARD)
+    await asyncio.sleep(ASK_AGAIN_S)
+    asking = asyncio.create_task(bell.ask(SHARD))
+    await asyncio.sleep(0.3)
+    assert not asking.done()
+    assert not await live.client.exists(rung)
+    with pytest.raises(RedisError):
+        await asking
+    await bell.close()
+
+
+async def test_a_queue_that_is_heard_again_gets_jobs_again(
+    settings: Settings, live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bell = Bell(settings, live)
+    with monkeypatch.context() as patched:
+        patched.setattr(bell, "_enqueue", _away)
+        with pytest.raises(RedisError):
+            await bell.ask(SHARD)
+    with pytest.raises(RedisError):
+        await bell.ask(SHARD + 1)  # the same queue, a moment later
+    await asyncio.sleep(ASK_AGAIN_S)
+    for shard in (SHARD, SHARD + 1):
+        await bell.ask(shard)
+    await bell.close()
+    connection = Redis.from_url(settings.redis_url)
+    theirs = jobs(settings.key_prefix, connection)
+    assert theirs.count == 2
+    theirs.delete()
+    connection.close()
+
+
+async def test_while_the_queue_says_nothing_the_sweep_stores_what_waits_on_many_shards_within_seconds(
+    silent: Settings, live: Live, db: Database, game: Game
+) -> None:
+    bells = [Bell(silent, live) for _ in range(2)]  # of web processes, which go on asking
+
+    async def ring() -> None:
+        while True:
+            for bell in bells:
+                for shard in range(MANY_SHARDS):
+                    bell.ring(shard)
+            await asyncio.sleep(RING_EVERY_S)
+
+    background = [asyncio.create_task(ring()), asyncio.create_task(_sweep(silent, Vitals("worker")))]
+    for question in range(3):
+        people = {f"{question}-{shard}" for shard in range(MANY_SHARDS)}
+        for shard in range(MANY_SHARDS):
+            await append(live, shard, AnswerRow(game.id, question, f"{question}-{shard}", "true"))
+        async with asyncio.timeout(6):
+            while not people <= set(await stored(db)):  # noqa: ASYNC110 (nobody tells)
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)  # until the flush that stored them has ended, or it would take the next as well
+    for task in background:
+        task.cancel()
+    await asyncio.gather(*background, *(bell.close() for bell in bells), return_exceptions=True)
+
+
 async def test_installations_that_share_a_redis_leave_each_others_jobs_alone(settings: Settings, live: Live) -> None:
     connection = Redis.from_url(settings.redis_url)
     ours, theirs = jobs("ours:", connection), jobs(settings.key_prefix, connection)
@@ -150,6 +238,10 @@ async def test_installations_that_share_a_redis_leave_each_others_jobs_alone(set
     assert (ours.count, theirs.count) == (0, 1)
     theirs.delete()
     connection.close()
+
+
+def _away(_shard: int) -> None:
+    raise RedisConnectionError("away")
 
 
 def _dead_letters() -> float:
