@@ -4,7 +4,7 @@ import asyncio
 import functools
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -157,9 +157,10 @@ class FakeViews:
         if participant_id in self.strangers:
             raise NotInGame()
 
-    async def removed(self, game_id: str, people: Sequence[str]) -> Collection[str]:
+    async def removed(self, game_id: str, people: Sequence[str]) -> Mapping[str, str]:
+        removed = dict.fromkeys(self.strangers & {*people}, "kicked")
         await self._wait()
-        return self.strangers & {*people}
+        return removed
 
     async def snapshot(self, game_id: str, participant_id: str | None) -> tuple[Position, bytes]:
         if participant_id in self.strangers:

@@ -44,13 +44,15 @@ log = logging.getLogger(__name__)
 
 
 class Arrival(NamedTuple):
-    """A viewer at the door: the frames that bring them up to the position `at`; `kicks` as many had been heard of."""
+    """A viewer at the door: the frames that bring them up to the position `at`; `kicks` as many had been heard of, and
+    so often the log had been `restored`."""
 
     channel: Channel
     viewer: Viewer
     frames: list[bytes]
     at: Position
     kicks: int
+    restored: int
 
 
 class Hub:
@@ -100,6 +102,8 @@ class Hub:
         self._arriving = 0
         self._door = asyncio.Semaphore(CATCHING_UP_MAX)
         self._draining = False
+        self._restored = 0  # how often the log had been deaf
+        self._seeing_off: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         # One timer for all games: to be woken for each of hundreds costs more than all that is looked at.
@@ -130,14 +134,14 @@ class Hub:
             channel = await self._channel(game_id)
             async with self._door:
                 self._linger(channel)
-                kicks = len(channel.kicks)
+                kicks, restored = len(channel.kicks), self._restored
                 nothing = list[bytes](), channel.head
                 frames, at = nothing if gone() else await self._opening.frames(channel, viewer, resume)
         finally:
             self._arriving -= 1
         if channel.over and (resume is None or resume == channel.head):
             raise GameOver()
-        return Arrival(channel, viewer, frames, at, kicks)
+        return Arrival(channel, viewer, frames, at, kicks, restored)
 
     def go_live(self, arrival: Arrival, transport: asyncio.WriteTransport) -> Stream:
         """Begin a stream; nothing is awaited here, so nothing can be missed or told twice. `detach` ends it."""
@@ -155,7 +159,9 @@ class Hub:
         opening[0] = with_retry(opening[0], random.randrange(RETRY_MIN_MS, RETRY_MAX_MS))
         stream.push(b"".join(map(self._envelope, opening)))
         if viewer.participant_id in channel.kicks[arrival.kicks :]:
-            self._kick(stream)
+            self._kick(stream, "kicked")
+        elif viewer.participant_id is not None and arrival.restored != self._restored:
+            self._spawn(self._see_off_from(channel, [viewer.participant_id]))
         if self._draining:
             stream.close(Closed.DRAIN, self._pulse.goodbye(DRAIN_RETRY_MS))
         channel.cancel("linger")
@@ -245,7 +251,9 @@ class Hub:
         for channel in self._channels.values():
             if channel.ready.done():
                 self._follower.fill(channel)
-                self._spawn(self._see_off(channel))
+        self._restored += 1
+        if self._seeing_off is None or self._seeing_off.done():
+            self._seeing_off = self._spawn(self._see_off())
 
     # ── inside ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -355,8 +363,15 @@ class Hub:
             else:
                 stream.push(chunk)
 
-    async def _see_off(self, channel: Channel) -> None:
-        people = list({one.viewer.participant_id: None for one in channel.people if one.viewer.participant_id})
+    async def _see_off(self) -> None:
+        looked = 0
+        while looked != self._restored:
+            looked = self._restored
+            for channel in list(self._channels.values()):
+                people = {one.viewer.participant_id: None for one in channel.people}
+                await self._see_off_from(channel, [one for one in people if one is not None])
+
+    async def _see_off_from(self, channel: Channel, people: list[str]) -> None:
         while people and not channel.stopped:
             try:
                 removed = await self._views.removed(channel.game_id, people[:SLICE])
@@ -365,10 +380,10 @@ class Hub:
                 continue
             del people[:SLICE]
             for stream in [one for one in channel.people if one.viewer.participant_id in removed]:
-                self._kick(stream)
+                self._kick(stream, removed[stream.viewer.participant_id or ""])
 
-    def _kick(self, stream: Stream) -> None:
-        stream.close(Closed.KICKED, self._envelope(frame_of(Kicked(reason="kicked"))) + self._farewell)
+    def _kick(self, stream: Stream, reason: str) -> None:
+        stream.close(Closed.KICKED, self._envelope(frame_of(Kicked(reason=reason))) + self._farewell)
 
     def _linger(self, channel: Channel) -> None:
         if channel.empty:

@@ -1,6 +1,6 @@
 """What the hub needs from others: the event log, and what depends on who looks; the app plugs them in; floor 5."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from quizcast.wire.events import Gap, History, Message, Position
@@ -28,8 +28,8 @@ class Views(Protocol):
     async def belongs(self, game_id: str, participant_id: str) -> None:
         """Raise `NotInGame` unless they take part: who was kicked may still hold a token."""
 
-    async def removed(self, game_id: str, people: Sequence[str]) -> Collection[str]:
-        """Who of these has been removed from the game; nobody, when there is no such game."""
+    async def removed(self, game_id: str, people: Sequence[str]) -> Mapping[str, str]:
+        """Which of these the host has removed from the game, and why: `kicked` or `banned`."""
 
     async def snapshot(self, game_id: str, participant_id: str | None) -> tuple[Position, bytes]:
         """Where the game stands, as a frame, and the position it stands at. Raises `NotInGame`, `GameUnknown`."""

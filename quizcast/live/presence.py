@@ -11,6 +11,7 @@ import heapq
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from quizcast.errors import RedisUnavailable
@@ -41,6 +42,7 @@ class Presence:
         self._live = live
         self._all_answered = all_answered
         self._streams: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._opening: Counter[tuple[str, str]] = Counter()
         self._came: defaultdict[str, set[str]] = defaultdict(set)
         self._left: defaultdict[str, set[str]] = defaultdict(set)
         self._seen: set[str] = set()
@@ -48,8 +50,20 @@ class Presence:
         self._again: list[tuple[float, str]] = []  # a heap: when (monotonic) to report which game once more
 
     def streams(self, game_id: str, participant_id: str) -> int:
-        """How many streams a participant has open in this process."""
-        return self._streams[game_id][participant_id] if game_id in self._streams else 0
+        """How many streams a participant has in this process, those that are being opened among them."""
+        is_open = self._streams[game_id][participant_id] if game_id in self._streams else 0
+        return is_open + self._opening[game_id, participant_id]
+
+    @contextmanager
+    def opening(self, game_id: str, participant_id: str) -> Iterator[None]:
+        """A stream of theirs is being opened, and has then `arrived` or not."""
+        self._opening[game_id, participant_id] += 1
+        try:
+            yield
+        finally:
+            self._opening[game_id, participant_id] -= 1
+            if not self._opening[game_id, participant_id]:
+                del self._opening[game_id, participant_id]
 
     def has(self, game_id: str) -> bool:
         """Whether a participant of the game has a stream in this process."""

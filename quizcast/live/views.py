@@ -43,13 +43,18 @@ class Views:
         if not await self._live.do("belongs", known):
             raise NotInGame()
 
-    async def removed(self, game_id: str, people: Sequence[str]) -> list[str]:
-        """Who of these has been removed from the game; nobody, when there is no such game."""
+    async def removed(self, game_id: str, people: Sequence[str]) -> dict[str, str]:
+        """Which of these the host has removed from the game, and why: `kicked` or `banned`."""
         async with self._live.client.pipeline(transaction=False) as pipe:
-            pipe.exists(self._keys.game(game_id))
             pipe.hmget(self._keys.people(game_id), list(people))
-            known, found = await self._live.do("belongs", pipe.execute())
-        return [person for person, entry in zip(people, found, strict=True) if known and entry is None]
+            pipe.smismember(self._keys.bans(game_id), list(people))
+            pipe.smismember(self._keys.bans(game_id), [f"gone:{person}" for person in people])
+            found = await self._live.do("belongs", pipe.execute())
+        return {
+            person: "banned" if banned else "kicked"
+            for person, entry, banned, kicked in zip(people, *found, strict=True)
+            if entry is None and (banned or kicked)
+        }
 
     async def snapshot(self, game_id: str, participant_id: str | None) -> tuple[Position, bytes]:
         """Where the game stands, as a frame, and the position it stands at. Raises `GameUnknown`, `NotInGame`."""

@@ -11,6 +11,7 @@ import time
 
 from quizcast.errors import PortTaken
 
+GONE_MS = 60_000  # for a phone that vanished; its stream has a heartbeat to confirm every quarter of that
 BACKLOG = 4096  # a thousand phones that reconnect at once; the kernel's own limit is often this
 DYING_HOLDER_S = 2.0  # the web processes of a killed supervisor may hold the port a moment longer than it lives
 EVERYWHERE = ("", "0.0.0.0", "::")
@@ -51,6 +52,8 @@ def _bound(family: int, host: str, port: int, *, shared: bool) -> socket.socket:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections have it from the socket that they come in by
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)
         made.bind((host, port))
     except BaseException:
         made.close()

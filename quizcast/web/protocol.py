@@ -28,7 +28,7 @@ HEAD_S = 10.0  # for a request's head, and for the first byte on a new line
 BODY_S = 120.0  # for a body: the largest file at half a megabit per second
 UNREAD_S = 60.0  # for the next piece of a reply that it does not read
 LOOK_S = 2
-# Open files that connections may not take. Half of them are the process's own: some sixty, and up to 32 to each Redis.
+# Open files that connections may not take. Half of them are the process's own: some sixty, and up to 32 to a Redis.
 # The others are lent to requests that are refused in words, and to `/livez` and its like; with none to spare no
 # connection could even be accepted to be ended.
 FILES_KEPT = 256
@@ -279,9 +279,7 @@ class QuizcastProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Called when an answer is out. A phone's line idles for most of a game: keep nothing by it."""
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            self._due = self.loop.time() + UNREAD_S  # for the client to read what closing waits for
-        else:
+        if not self.transport.is_closing():
             if self.pipeline:
                 self._start_asgi_task(*self.pipeline.pop())
             elif not self._due:  # the next one is not on its way
@@ -361,6 +359,8 @@ class QuizcastProtocol(HttpToolsProtocol):
 
     def is_late(self, now: float) -> bool:
         """Whether the client takes too long to send what it began, or to read; `now` by the loop's clock."""
+        if not (self._due or self._unread_due) and self.transport.is_closing():
+            self._due = now + UNREAD_S  # whoever closed it: that waits for the client to read what is left
         return 0 < self._due < now or 0 < self._unread_due < now
 
     def cut(self, now: float) -> None:

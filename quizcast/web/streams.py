@@ -5,6 +5,7 @@ same bytes into every transport, and a stream costs no task at all. It is served
 """
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ from quizcast.errors import (
     StreamsFull,
     TooManyStreams,
 )
-from quizcast.hub import Arrival, Stream, Viewer
+from quizcast.hub import FULL_RETRY_S, Arrival, Stream, Viewer
 from quizcast.metrics import STREAMS_REFUSED
 from quizcast.web.http import Call, Endpoint, Query, Who
 from quizcast.web.services import Services
@@ -29,7 +30,6 @@ from quizcast.wire.events import Snapshot, parse_position
 # Of one participant in one process: a few tabs, and lines that broke and are not known to be dead yet. Whoever opens on
 # and on is to take no places from others.
 STREAMS_EACH = 10
-EACH_RETRY_S = 5
 # The hub ends a stream by closing its line: a client that was told so does not send its next request on it.
 CLOSING = (b"connection", b"close")
 _OF_A_STREAM = EventSourceResponse(iter(()), headers={"cache-control": "no-store"}).raw_headers
@@ -52,16 +52,13 @@ async def arrive(services: Services, claims: Claims, game_id: str, resume: str, 
     Raises what the endpoint's `errors` list, and `GameOver`.
     """
     viewer = await viewer_of(services, claims, game_id)
-    _one_more(services, game_id, viewer)
-    arrival = await services.hub.arrive(game_id, viewer, parse_position(resume), gone)
-    _one_more(services, game_id, viewer)  # others of theirs may have come in the meantime
-    return arrival
-
-
-def _one_more(services: Services, game_id: str, viewer: Viewer) -> None:
-    if viewer.participant_id is not None and services.presence.streams(game_id, viewer.participant_id) >= STREAMS_EACH:
+    if viewer.participant_id is None:
+        return await services.hub.arrive(game_id, viewer, parse_position(resume), gone)
+    if services.presence.streams(game_id, viewer.participant_id) >= STREAMS_EACH:
         STREAMS_REFUSED.labels("each").inc()
-        raise TooManyStreams(retry_after_s=EACH_RETRY_S)
+        raise TooManyStreams(retry_after_s=random.choice(FULL_RETRY_S))
+    with services.presence.opening(game_id, viewer.participant_id):
+        return await services.hub.arrive(game_id, viewer, parse_position(resume), gone)
 
 
 def begin(services: Services, arrival: Arrival, transport: asyncio.WriteTransport) -> Stream:

@@ -70,7 +70,7 @@ def test_a_whole_game_is_played_without_a_worker_and_its_answers_arrive_once_the
 def test_a_batch_whose_worker_is_killed_before_the_commit_is_stored_by_the_next(stage: Stage, tmp_path: Path) -> None:
     with contextlib.ExitStack() as held:
         with stage.without_workers():
-            play = Play(stage.tree.url, settle_s=60.0)
+            play = Play(stage.tree.url, settle_s=60.0, answer_window_ms=4000)  # a worker takes its time to start
             play.until_mid_question(0)
             held.enter_context(batches_held_up(stage))
             with another_worker(stage, tmp_path):

@@ -162,9 +162,9 @@ async def test_a_queue_that_says_nothing_holds_up_none_of_the_loops_threads_and_
     for shard in range(MANY_SHARDS):
         bell.ring(shard)
     await asyncio.sleep(0.3)  # until all that there are to be held are
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(2):  # of the five for which each would be held
         await asyncio.to_thread(time.monotonic)  # as a question is scored
-    async with asyncio.timeout(4):
+    async with asyncio.timeout(10):
         await bell.close()
 
 
@@ -220,7 +220,7 @@ async def test_while_the_queue_says_nothing_the_sweep_stores_what_waits_on_many_
         people = {f"{question}-{shard}" for shard in range(MANY_SHARDS)}
         for shard in range(MANY_SHARDS):
             await append(live, shard, AnswerRow(game.id, question, f"{question}-{shard}", "true"))
-        async with asyncio.timeout(6):
+        async with asyncio.timeout(20):
             while not people <= set(await stored(db)):  # noqa: ASYNC110 (nobody tells)
                 await asyncio.sleep(0.05)
         await asyncio.sleep(0.5)  # until the flush that stored them has ended, or it would take the next as well

@@ -7,7 +7,7 @@ import itertools
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvicorn
@@ -347,21 +347,30 @@ async def test_who_asks_on_and_on_while_others_wait_ahead_on_the_line_fills_no_m
     assert most < 2 * READ_MAX // len(post(b"x"))
 
 
-@pytest.mark.parametrize("closing", [True, False])
-async def test_a_reply_that_nobody_reads_ends_its_line_however_short_it_is(running: Running, closing: bool) -> None:
+@pytest.mark.parametrize("way", ["kept", "closed", "closed with more behind", "left while waiting", "left as a stream"])
+async def test_what_nobody_reads_keeps_no_line_however_short_it_is(running: Running, way: str) -> None:
     """Too short for the transport to say that it is full, too long for what the kernel still takes."""
     line = await running.line()
     (protocol,) = running.server.server_state.connections
-    line.reader._transport.pause_reading()  # type: ignore[attr-defined]
-    now = asyncio.get_running_loop().time
-    while not protocol.transport.get_write_buffer_size():  # type: ignore[union-attr]
-        protocol.transport.write(b"x" * 1000)  # type: ignore[union-attr]
-    assert protocol._unread_due == 0  # type: ignore[union-attr]
-    line.send(post(b"unread"))
+    assert isinstance(protocol, QuizcastProtocol)
+    cast("asyncio.Transport", line.writer.transport).pause_reading()
+    while not protocol.transport.get_write_buffer_size():
+        protocol.transport.write(b"x" * 1000)
+    assert not protocol.flow.write_paused
+    line.send(post(b"x" * HOT_BODY_MAX * 2) + post(b"behind") if way == "closed with more behind" else post(b"unread"))
     await running.waiting(1)
-    running.app.reply(close=closing)
-    for _ in range(2):  # looks, however far apart
-        cut_slow([protocol], now() + UNREAD_S + protocol.timeout_keep_alive)  # type: ignore[union-attr]
+    if way == "left as a stream":
+        running.app.waiting.pop().stream(200, HEADERS)
+    if way.startswith("left"):
+        line.writer.write_eof()
+        await until(protocol.transport.is_closing)
+    while running.app.waiting:
+        running.app.reply(close=way.startswith("closed"))
+    assert running.server.server_state.connections
+    later = asyncio.get_running_loop().time()
+    for _ in range(3):  # looks, however far apart
+        later += UNREAD_S + protocol.timeout_keep_alive
+        cut_slow([protocol], later)
     await until(lambda: not running.server.server_state.connections)
 
 

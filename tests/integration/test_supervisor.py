@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from quizcast.hub.ring import opened
 from quizcast.remote import Remote
 from quizcast.supervisor import child
 from quizcast.supervisor.child import Child
+from quizcast.supervisor.ports import listen
 from quizcast.supervisor.slot import Slot
 from quizcast.web import readiness
 from tests.fix_tree import Tree, environment, processes, quizcast, wait_until
@@ -106,9 +108,15 @@ def test_a_killed_server_comes_back_and_the_web_processes_find_it(tree: Tree, ma
     wait_until(tree.ready)
 
 
+def test_a_line_to_a_phone_that_vanished_is_given_up_after_a_minute() -> None:
+    (door,) = listen("127.0.0.1", 0, 1)
+    with door, socket.create_connection(door.getsockname()[:2]), door.accept()[0] as line:
+        assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
+
+
 def test_a_second_start_on_the_same_data_is_refused_in_one_line(tree: Tree) -> None:
+    wait_until(lambda: len(tree.children()) >= 5)  # two web processes, a worker, Redis and Postgres
     before = tree.children()
-    assert len(before) >= 5  # two web processes, a worker, Redis and Postgres
     second = quizcast("serve", "--port", "0", "--data-dir", str(tree.data_dir))
     assert second.returncode == 1
     assert second.stderr.startswith("error: another quizcast (process ")

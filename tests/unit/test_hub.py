@@ -615,6 +615,23 @@ async def test_who_was_kicked_while_the_log_was_deaf_is_seen_off_when_it_hears_a
 
 
 @in_virtual_time
+async def test_who_was_at_the_door_while_the_log_was_deaf_is_looked_at_once_more() -> None:
+    log, views, hub = world()
+    await join(hub, person("p2"))
+    log.deaf = True
+    kicked, other = [await hub.arrive(GAME, person(one), None) for one in ("p1", "p3")]
+    views.strangers.add("p1")
+    log.restore()
+    await asyncio.sleep(1)  # all who are in have been looked at
+    lines = FakeTransport(), FakeTransport()
+    streams = [hub.go_live(one, line) for one, line in zip((kicked, other), lines, strict=True)]
+    await asyncio.sleep(1)
+    assert [one.closed for one in streams] == [Closed.KICKED, None]
+    assert [line.names for line in lines] == [["snapshot", "kicked"], ["snapshot"]]
+    await hub.stop()
+
+
+@in_virtual_time
 async def test_kicked_reaches_one_alone_and_ends_all_their_streams() -> None:
     log, _, hub = world()
     one, line = await join(hub, person("p1"))
