@@ -9,7 +9,7 @@ import msgspec
 from bench.contest import Contest, Goal, Metric, Sample
 
 OURS = "quizcast"
-TOLERANCE = 0.15  # what `bench-quick` lets a ratio be worse by: more than rounds differ on a quiet machine
+TOLERANCE = 0.15  # what `bench-quick` lets a ratio be worse by
 FAILED = 1
 
 
@@ -169,10 +169,24 @@ def _spread(values: Sequence[float], digits: int) -> str:
     return f"{middle:,.{digits}f} ({least:,.{digits}f}-{most:,.{digits}f})"
 
 
-def compared(now: Run, before: Run, contests: Sequence[Contest[Any]]) -> int:
-    """Print our ratios to the floors beside those of a run before; the exit status."""
-    worse = 0
-    print(f"{'':52}{'now':>8}{'release':>8}{'change':>9}")
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One of our ratios to a floor, in this run and in the one before; `by` is relative, and above 0 where worse."""
+
+    contest: str
+    size: int
+    name: str
+    now: float
+    before: float
+    by: float
+
+    @property
+    def worse(self) -> bool:
+        """Whether it is so by more than a run may differ from the next."""
+        return self.by > TOLERANCE
+
+
+def changes(now: Run, before: Run, contests: Sequence[Contest[Any]]) -> Iterator[Change]:
+    """Our ratios to the floors of `bench-quick`, where both runs have them."""
     for contest in contests:
         new, old = Figures(contest, now.samples), Figures(contest, before.samples)
         for metric in (one for one in contest.metrics if one.ratio):
@@ -181,15 +195,24 @@ def compared(now: Run, before: Run, contests: Sequence[Contest[Any]]) -> int:
                     here, there = new.ratios(OURS, floor, size, metric.key), old.ratios(OURS, floor, size, metric.key)
                     if not (here and there):
                         continue
-                    change = statistics.median(here) / statistics.median(there) - 1
-                    bad = (change if metric.lower else -change) > TOLERANCE
-                    worse += bad
-                    name = f"{contest.name} {size:,}: {metric.title} ÷ {floor}"
-                    line = f"{name:52}{statistics.median(here):8.2f}{statistics.median(there):8.2f}{change:+9.0%}"
-                    print(line + ("  worse" if bad else ""))
-    print(
-        f"{worse} ratios are worse than the last release's by more than {TOLERANCE:.0%}"
-        if worse
-        else "as before, or better"
-    )
-    return FAILED if worse else 0
+                    own, other = statistics.median(here), statistics.median(there)
+                    yield Change(
+                        contest=contest.name,
+                        size=size,
+                        name=f"{contest.name} {size:,}: {metric.title} ÷ {floor}",
+                        now=own,
+                        before=other,
+                        by=(own / other - 1) * (1 if metric.lower else -1),
+                    )
+
+
+def compared(found: Sequence[Change]) -> int:
+    """Print our ratios beside those of a run before; the exit status."""
+    print(f"{'':52}{'now':>8}{'release':>8}{'worse by':>10}")
+    for one in found:
+        print(f"{one.name:52}{one.now:8.2f}{one.before:8.2f}{one.by:+10.0%}" + ("  worse" if one.worse else ""))
+    if worse := sum(one.worse for one in found):
+        print(f"{worse} ratios are worse than the last release's by more than {TOLERANCE:.0%}")
+        return FAILED
+    print("as before, or better")
+    return 0
