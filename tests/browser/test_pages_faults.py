@@ -74,6 +74,7 @@ async def test_a_server_that_takes_connections_and_fails_is_not_blamed_on_the_li
     phone = await visit(by=line, **PHONE)
     phone.faulty = True
     await phone.join(game, "Ada")
+    await expect(phone.page.get_by_text("Connected", exact=True)).to_be_visible()  # by a stream, which can be cut
     await phone.page.route("**/api/v1/**", lambda route: route.fulfill(status=503, body=""))
     line.cut()
     await phone.shows("The server does not answer.", timeout_s=20)
