@@ -170,7 +170,8 @@ def _spread(values: Sequence[float], digits: int) -> str:
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One of our ratios to a floor, in this run and in the one before; `by` is relative, and above 0 where worse."""
+    """One of our ratios to a floor, in this run and in the one before; `by` is relative, and above 0 where worse.
+    `beyond`: no round of the run before was so bad."""
 
     contest: str
     size: int
@@ -178,11 +179,12 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     now: float
     before: float
     by: float
+    beyond: bool
 
     @property
     def worse(self) -> bool:
-        """Whether it is so by more than a run may differ from the next."""
-        return self.by > TOLERANCE
+        """Whether it is so by more than a run may differ from the next, and a round from the others of its run."""
+        return self.beyond and self.by > TOLERANCE
 
 
 def changes(now: Run, before: Run, contests: Sequence[Contest[Any]]) -> Iterator[Change]:
@@ -203,6 +205,7 @@ def changes(now: Run, before: Run, contests: Sequence[Contest[Any]]) -> Iterator
                         now=own,
                         before=other,
                         by=(own / other - 1) * (1 if metric.lower else -1),
+                        beyond=own > max(there) if metric.lower else own < min(there),
                     )
 
 

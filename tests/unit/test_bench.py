@@ -109,3 +109,17 @@ def test_what_looks_worse_once_is_measured_again_and_fails_only_if_it_is_worse_a
     assert left is None  # the size that was as before was not measured again
     assert compared(list(changes(Run(machine={}, load=0, samples=now), before, [race]))) == status
     assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("ms", "worse"), [(2.2, False), (2.4, False), (2.6, True)])
+def test_a_ratio_is_worse_beyond_the_tolerance_and_beyond_every_round_of_the_run_before(ms: float, worse: bool) -> None:
+    def run(*measured: float) -> Run:
+        samples = [
+            Sample(contest="race", contestant=who, size=1, round=number, figures={"ms": took})
+            for number, one in enumerate(measured)
+            for who, took in (("quizcast", one), ("floor", 1.0))
+        ]
+        return Run(machine={}, load=0, samples=samples)
+
+    (change,) = changes(run(ms), run(1.9, 2.0, 2.5), [Race()])
+    assert change.worse is worse
